@@ -1,0 +1,16 @@
+"""The dictionary of the project: one word per concept, one schema per table.
+
+Glossary
+    question    the distinct (stem, options, key) of a multiple-choice question
+    row         one student's row in an export: a question, an explanation and its rating
+    stem        the text of the question without its options
+    key         the letter of the right option; `distractor` is any other option
+    cluster     near-identical questions; the unit of splits and of all statistics
+    rating      what students gave, in stars (0..5)
+    candidate   an explanation of a train question: a sample of ours, or a student's
+    negative    an explanation of ours that is wrong on purpose
+    score       what a scorer says of a candidate or negative
+    reward      the mean of the scores with role `reward`; it alone selects pairs
+    pair        a chosen and a rejected explanation of one question
+    policy      who writes: student, sft, dpo, ilearner
+"""

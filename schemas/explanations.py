@@ -1,0 +1,32 @@
+"""What each policy says of the test questions."""
+
+import pandera.pandas as pa
+
+from schemas.base import Table
+
+POLICIES = ["student", "sft", "dpo", "ilearner"]
+
+
+class Explanations(Table):
+    """Grain: one row per (question, decoding, explanation, round), one file per policy.
+
+    Written by explain_test and its siblings. Only rows with `is_final` are evaluated;
+    the other rounds of ilearner are kept to be read. A student's text has decoding
+    "none" and one `explanation_index` per student.
+    """
+
+    policy: str = pa.Field(isin=POLICIES)
+    question_id: str
+    cluster_id: str
+    decoding: str = pa.Field(isin=["sampled", "greedy", "none"])
+    explanation_index: int = pa.Field(ge=0)
+    round_index: int = pa.Field(ge=0)  # 0-based round of ilearner, else 0
+    is_final: bool
+    explanation: str
+    tokens_n: int = pa.Field(ge=0)
+    is_stopped: bool  # ended with EOS within the token limit
+    verifier_rating: float = pa.Field(nullable=True)  # stars; only ilearner asks for it
+
+    class Config:
+        name = "explanations"
+        unique = ["question_id", "decoding", "explanation_index", "round_index"]

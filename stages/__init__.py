@@ -1,0 +1,23 @@
+"""The route, in reading order. One stage is one module, one section of params.yaml and one
+report; `dvc.yaml` says what each reads and writes.
+
+    make_sample_course     our facts              -> invented PeerWise exports
+    prepare_questions      exports                -> questions, rejects
+    prepare_base           texts, or a hub model  -> models/base
+    train_verifier         questions              -> models/verifier_reward, verifier_judge
+    train_entailment       questions              -> models/entailment
+    train_sft              questions, base        -> models/sft
+    sample_candidates      questions, sft         -> candidates
+    make_negatives         questions, candidates  -> negatives
+    score_candidates       candidates, negatives  -> scores
+    build_preferences      scores                 -> preferences, drops
+    train_dpo              preferences, sft       -> models/dpo
+    explain_test           questions, one adapter -> explanations_sft, explanations_dpo
+    explain_test_student   questions              -> explanations_student
+    explain_test_ilearner  questions, sft         -> explanations_ilearner
+    evaluate               explanations           -> evaluations, policy_means, comparisons
+    report                 all of the above       -> reports/index.html, reports/summary.md
+
+Commands that are no stages: query (SQL), timings (seconds per question), pin (hub
+revisions), distributed_smoke (DeepSpeed on two CPU ranks).
+"""

