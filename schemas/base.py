@@ -11,7 +11,7 @@ class Table(pa.DataFrameModel):
     """One artifact on disk: data/<Config.name>.parquet, exactly these columns.
 
     A table with items (one file per policy) is written to data/<name>_<item>.parquet.
-    `key` names the columns by which rows are sorted before writing, so that the same
+    `primary_key()` names the columns by which rows are sorted before writing, so that the same
     rows give the same bytes.
     """
 
@@ -31,6 +31,6 @@ class Table(pa.DataFrameModel):
         return DATA_DIR / f"{stem}.parquet"
 
     @classmethod
-    def key(cls) -> list[str]:
+    def primary_key(cls) -> list[str]:
         """The primary key: `Config.unique`."""
         return list(cls.to_schema().unique or [])

@@ -46,7 +46,8 @@ class Questions(Table):
     @classmethod
     def key_is_an_option(cls, df: pd.DataFrame) -> pd.Series:
         """The key's letter is among the first `options_n` letters."""
-        return df.key.map(LETTERS.index) < df.options_n
+        positions = {letter: i for i, letter in enumerate(LETTERS)}
+        return df.key.map(positions).astype(float) < df.options_n
 
     @pa.dataframe_check
     @classmethod

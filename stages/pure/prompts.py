@@ -65,7 +65,7 @@ def render_rated(question: Mapping[str, Any], explanation: str) -> str:
 
 def declarative(stem: str, option: str) -> str:
     """The hypothesis of the entailment scorer: the correct answer to Q is X."""
-    return f"The correct answer to \"{stem}\" is {option}."
+    return f'The correct answer to "{stem}" is {option}.'
 
 
 def distinct_questions(rows: pd.DataFrame) -> pd.DataFrame:

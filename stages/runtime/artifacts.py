@@ -1,10 +1,13 @@
 """Read and write tables. Nothing unvalidated crosses this line in either direction."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow
 from pandera.errors import SchemaErrors
 
 from schemas.base import Table
@@ -19,52 +22,76 @@ def read(schema: type[Table], item: str | None = None) -> pd.DataFrame:
     path = schema.path(item)
     if not path.exists():
         raise InputError(f"{path} does not exist. Run `dvc repro` or `dvc pull {path}`.")
-    return validate(schema, pd.read_parquet(path), path)
+    try:
+        table = pd.read_parquet(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        hint = "Delete it and run `dvc checkout` or `dvc repro`."
+        raise InputError(f"{path} is no readable Parquet file. {hint}") from error
+    return validate(schema, table, path)
 
 
 def write(schema: type[Table], table: pd.DataFrame, item: str | None = None) -> Path:
     """Validate, sort by key, write beside the target, rename: a crash leaves nothing half."""
     path = schema.path(item)
     table = validate(schema, table, path)
-    if schema.key():
-        table = table.sort_values(schema.key(), kind="stable", ignore_index=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    table.to_parquet(partial, index=False, compression="zstd")
-    os.replace(partial, path)
+    if schema.primary_key():
+        table = table.sort_values(schema.primary_key(), kind="stable", ignore_index=True)
+    with complete(path) as partial:
+        table.to_parquet(partial, index=False, compression="zstd")
     return path
 
 
 def write_text(path: Path, text: str) -> Path:
     """Write a text file in one step: complete, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with complete(path) as partial:
+        partial.write_text(text, encoding="utf-8")
     return path
+
+
+@contextmanager
+def complete(path: Path) -> Iterator[Path]:
+    """A file beside `path` to be filled; it becomes `path` only if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())  # else a power cut could keep the name and lose the bytes
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def empty(schema: type[Table]) -> pd.DataFrame:
     """A table without rows that has the columns and types of `schema`."""
     columns = schema.to_schema().columns
-    return pd.DataFrame({name: pd.Series(dtype=str(c.dtype)) for name, c in columns.items()})
+    return pd.DataFrame({name: pd.Series(dtype=pandas_type(c)) for name, c in columns.items()})
+
+
+def pandas_type(column: pa.Column) -> str:
+    """The type that pandas itself gives to such values; pandera calls `str` by another name."""
+    name = str(column.dtype)
+    return "str" if name.startswith("str") else name
 
 
 def conform(schema: type[Table], table: pd.DataFrame) -> pd.DataFrame:
     """Put the columns in the schema's order and give all-null columns their declared type.
 
     Only types that pandas guesses from the values are set: a column of nulls is object to
-    pandas, whatever it should hold. Values are not repaired.
+    pandas, whatever it should hold. Values are not repaired, and unknown columns stay, at
+    the end, for the validation to find.
     """
     wanted = schema.to_schema().columns
     for name, column in wanted.items():
-        if name in table and table[name].isna().all():
-            table = table.assign(**{name: table[name].astype(str(column.dtype))})
-    return table[[*wanted]]
+        if name in table and table[name].isna().all() and (column.nullable or table.empty):
+            table = table.assign(**{name: table[name].astype(pandas_type(column))})
+    known = [name for name in wanted if name in table]
+    return table[known + [name for name in table if name not in wanted]]
 
 
 def validate(schema: type[pa.DataFrameModel], table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Return `table` if it matches `schema`, else raise one readable InputError."""
+    """Return `table`, rows numbered from 0, if it matches `schema`; else raise InputError."""
+    table = table.reset_index(drop=True)  # pandera cannot report on an index with duplicates
     try:
         return schema.validate(table, lazy=True)  # lazy: every failure, not only the first
     except SchemaErrors as errors:
@@ -75,7 +102,10 @@ def explain(errors: SchemaErrors, path: Path) -> str:
     """A short text for a failed validation: each check once, with a few values."""
     schema_name = errors.schema.name if errors.schema is not None else "schema"
     lines = [f"{path}: contract of '{schema_name}' violated"]
-    for check, group in errors.failure_cases.groupby("check", sort=False, dropna=False):
+    failures = errors.failure_cases
+    # a check of the whole table fails once per column, a check of a column only in its own
+    where = failures["column"].where(failures["schema_context"] == "Column")
+    for (check, _), group in failures.groupby(["check", where], sort=False, dropna=False):
         columns = [str(name) for name in group["column"].dropna().unique()]
         rows = [int(row) for row in group["index"].dropna().unique()]
         line = f"  - {check}" + (f" [{columns[0]}]" if len(columns) == 1 else "")

@@ -3,7 +3,7 @@
 import difflib
 import os
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from schemas.errors import InputError
 
@@ -45,11 +45,29 @@ def fill(cls: type[P], section: str, values: object, source: str) -> P:
         raise InputError(f"{source}: {section}: unknown key '{unknown}'.{hint}")
     if missing := sorted(names - set(values)):
         raise InputError(f"{source}: {section}: missing {missing}. Add it to the section.")
+    check_types(cls, section, values, source)
     return cls(**values)
 
 
+def check_types(cls: type[Any], section: str, values: dict[str, Any], source: str) -> None:
+    """Raise InputError for a value that is not of its field's type; an int passes as float."""
+    from pydantic import TypeAdapter, ValidationError
+
+    for name, wanted in get_type_hints(cls).items():
+        try:
+            TypeAdapter(wanted).validate_python(values[name], strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join([section, name, *map(str, first["loc"])])
+            message = f"{source}: {key}: {first['msg']}, got {first['input']!r}."
+            raise InputError(message) from error
+
+
 def section(cls: type[P], name: str, given: dict[str, Any], source: str = "params.yaml") -> P:
-    """The section `name` of `given` as a `cls`; a missing section names what is there."""
-    if name not in given:
+    """The section `name` of `given` as a `cls`; a missing section names what is there.
+
+    A stage without parameters needs no section.
+    """
+    if name not in given and fields(cls):  # type: ignore[arg-type]
         raise InputError(f"{source}: no section '{name}' among {sorted(given)}. Add it.")
-    return fill(cls, name, given[name], source)
+    return fill(cls, name, given.get(name), source)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -59,9 +60,7 @@ class Run(Generic[P]):
 
     def write(self, schema: type[Table], table: pd.DataFrame, item: str | None = None) -> None:
         """Validate `table` and write it, complete or not at all."""
-        self.outputs.append(
-            artifacts.write(schema, artifacts.conform(schema, table), item)
-        )
+        self.outputs.append(artifacts.write(schema, artifacts.conform(schema, table), item))
 
     def reads(self, *paths: Path) -> None:
         """Record a file or folder (an adapter, an export) as input of this run."""
@@ -80,7 +79,11 @@ class Run(Generic[P]):
         path = REPORTS_DIR / f"{self.name.replace('@', '_')}.json"
         artifacts.validate(Metrics, pd.DataFrame(rows, columns=["name", "value"]), path)
         self.metrics = dict(rows)
-        body: dict[str, Any] = {"metrics": metrics}
+        # NumPy's integers are no JSON numbers
+        numbers = {
+            name: int(v) if isinstance(v, Integral) else float(v) for name, v in metrics.items()
+        }
+        body: dict[str, Any] = {"metrics": numbers}
         if details is not None:
             body["details"] = details
         text = json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -6,32 +6,20 @@ are and which md5 they have. Run ids, times and paths never enter a DVC output.
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.runtime.digests import dvc_md5
+
 if TYPE_CHECKING:
     import pandas as pd
 
 EXPERIMENT = "peerwise-explanations"
-
-
-def dvc_md5(path: Path) -> str:
-    """The md5 that DVC writes to dvc.lock for a file, or for a folder (ending in .dir)."""
-
-    def file_md5(file: Path) -> str:
-        with file.open("rb") as handle:
-            return hashlib.file_digest(handle, "md5").hexdigest()
-
-    if path.is_file():
-        return file_md5(path)
-    files = sorted((p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file())
-    manifest = [{"md5": file_md5(p), "relpath": name} for name, p in files]
-    return hashlib.md5(json.dumps(manifest, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
 def home() -> Path:
@@ -79,8 +67,13 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict) and value:
             flat |= flatten(value, f"{prefix}{name}.")
         else:
-            flat[f"{prefix}{name}"] = json.dumps(value)
+            flat[allowed(f"{prefix}{name}")] = json.dumps(value)
     return flat
+
+
+def allowed(name: str) -> str:
+    """`name` with the characters that MLflow refuses (an export may be called anything) as _."""
+    return re.sub(r"[^\w\-./ :]", "_", name)
 
 
 def tags(stage: str) -> dict[str, str]:
@@ -138,7 +131,7 @@ def log_digest(mlflow: Any, path: Path, context: str) -> None:
     from mlflow.data.meta_dataset import MetaDataset
 
     digest = dvc_md5(path)
-    mlflow.set_tag(f"{context}.{path.as_posix()}.md5", digest)
+    mlflow.set_tag(allowed(f"{context}.{path.as_posix()}.md5"), digest)
     source = CodeDatasetSource(tags={"dvc.path": path.as_posix()})
     dataset = MetaDataset(source=source, name=path.as_posix(), digest=digest)
     mlflow.log_input(dataset, context=context)

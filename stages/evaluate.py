@@ -1,0 +1,138 @@
+"""Measure what each policy says of the test questions, and what the differences are worth.
+
+    data/questions.parquet                            -> data/evaluations.parquet
+    data/explanations_{student,sft,dpo,ilearner}.parquet  data/policy_means.parquet
+    models/{verifier_reward,verifier_judge,entailment}    data/comparisons.parquet
+                                                         reports/evaluate.json
+
+A metric that helped to build pairs rises by construction, so it is shown beside the
+held-out ones and cannot be a headline. On the sample course the oracle knows the truth;
+with real exports it is null and says so.
+
+    dvc repro evaluate
+    python -m stages.evaluate
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from schemas.comparisons import Comparisons
+from schemas.errors import InputError
+from schemas.evaluations import Evaluations
+from schemas.explanations import POLICIES, Explanations
+from schemas.policy_means import PolicyMeans
+from schemas.questions import Questions
+from stages.pure import catalogue, comparison, measurements, oracle
+from stages.pure.metrics import Value
+from stages.pure.scoring import model_values
+from stages.runtime import bertscore, scorers
+from stages.runtime.params import StageParams
+from stages.runtime.profile import Encoder
+from stages.runtime.run import stage_run, start
+
+VERIFIER = Path("models/verifier_reward")
+JUDGE = Path("models/verifier_judge")
+ENTAILMENT = Path("models/entailment")
+VERDICTS = ["correct", "names_key", "has_mechanism", "has_other_mechanism", "endorses_distractor"]
+
+
+@dataclass(frozen=True)
+class Params(StageParams):
+    """params.yaml: evaluate. Units and sources are commented there."""
+
+    oracle_facts: str | None
+    legacy_bleu: bool
+    bootstrap_samples: int
+    confidence: float
+    headline: list[str]
+
+
+def read_facts(folder: str | None) -> oracle.Index | None:
+    """The facts of the sample course; None without a folder."""
+    if folder is None:
+        return None
+    files = sorted(Path(folder).glob("facts_*.csv"))
+    if not files:
+        raise InputError(
+            f"params.yaml: evaluate.oracle_facts: no facts_*.csv in '{folder}'. "
+            "Name the folder with the facts, or null if there are none."
+        )
+    return oracle.index(pd.concat([pd.read_csv(file, dtype=str) for file in files]))
+
+
+def ask_oracle(texts: pd.DataFrame, facts: oracle.Index | None) -> dict[str, list[Value]]:
+    """Whether each text agrees with its fact, as 0 or 1; null without a fact."""
+    names = {verdict: f"oracle_{verdict}" for verdict in VERDICTS} | {"correct": "oracle"}
+    values: dict[str, list[Value]] = {name: [] for name in names.values()}
+    for question in measurements.questions_of(texts):
+        found: dict[str, bool] = {}
+        if facts and (fact := oracle.find_fact(facts, question)):
+            found = oracle.judge(fact, question, question["explanation"], facts)
+        for verdict, name in names.items():
+            known = Value(float(found[verdict])) if found else Value(None, "no_fact")
+            values[name].append(known)
+    return values
+
+
+def ask_models(texts: pd.DataFrame) -> dict[str, list[Value]]:
+    """Ratings and entailment of each text, name -> (n,)."""
+    said = texts[~measurements.is_empty(texts)]
+    prompt, explanation = said.prompt.tolist(), said.explanation.tolist()
+    unseen = np.full(len(said), scorers.NOT_TRAINED_ON)  # no test question trained a fold
+    entail = partial(scorers.entailment_probabilities, ENTAILMENT, explanation)
+    numbers = {
+        "verifier": scorers.verifier_ratings(VERIFIER, prompt, explanation, unseen),
+        "judge": scorers.judge_ratings(JUDGE, prompt, explanation),
+        "entailment": entail(said.claim.tolist()),
+        "entailment_upstream": entail(said.key_text.tolist()),
+    }
+    return {name: measurements.from_model(texts, found) for name, found in numbers.items()}
+
+
+def ask_bertscore(texts: pd.DataFrame, encoder: Encoder) -> dict[str, list[Value]]:
+    """BERTScore F1 against the students' texts (mean over them) and the key's text."""
+    f1 = partial(bertscore.f1, threads=encoder.threads, device=encoder.device)
+    pairs = measurements.with_references(texts)
+    wanted = [*pairs.reference, *texts.key_text]
+    said = [*pairs.explanation, *texts.explanation]
+    blank = np.array([not text.strip() for text in said])
+    values = model_values(scorers.score_distinct(f1, said, wanted), blank)
+    against_students = values[: len(pairs)]
+    return {
+        "bertscore_student": measurements.mean_over_references(texts, pairs, against_students),
+        "bertscore_answer": values[len(pairs) :],
+    }
+
+
+def main() -> None:
+    """Read, compute, write, report."""
+    with stage_run("evaluate", Params) as run:
+        params = run.params
+        role_of = catalogue.roles(run.given["score_candidates"]["scorers"])
+        catalogue.check_headline(params.headline, role_of)
+        explanations = [run.read(Explanations, policy) for policy in POLICIES]
+        texts = measurements.final_texts(run.read(Questions), explanations)
+        run.reads(VERIFIER, JUDGE, ENTAILMENT)
+        measured = (
+            ask_oracle(texts, read_facts(params.oracle_facts))
+            | measurements.surface(texts)
+            | measurements.bleus(texts, params.legacy_bleu)
+            | ask_bertscore(texts, run.section(Encoder, "encoder"))
+            | ask_models(texts)
+        )
+        evaluations = measurements.long_rows(texts, measured, role_of)
+        how = comparison.Resampling(params.bootstrap_samples, params.confidence, run.seed)
+        means = comparison.policy_means(evaluations, how)
+        differences = comparison.comparisons(evaluations, params.headline, how)
+        run.write(Evaluations, evaluations)
+        run.write(PolicyMeans, means)
+        run.write(Comparisons, differences)
+        run.report(comparison.headline_numbers(evaluations, means, differences, params.headline))
+
+
+if __name__ == "__main__":
+    start(main)

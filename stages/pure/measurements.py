@@ -1,0 +1,148 @@
+"""Final explanations -> long rows of metrics; everything that evaluate measures by rule.
+
+n = final explanations. A measured 0 is 0 (an empty explanation names no term of the key);
+null is what cannot be measured, with its reason.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from schemas.errors import InputError
+from stages.pure import metrics, prompts
+from stages.pure.metrics import Value
+from stages.pure.scoring import model_values
+
+KEY = ["policy", "question_id", "cluster_id", "course", "decoding", "explanation_index"]
+
+
+def final_texts(questions: pd.DataFrame, explanations: list[pd.DataFrame]) -> pd.DataFrame:
+    """Questions and Explanations -> the final texts (n,) with the columns of their question.
+
+    Beside them: prompt, key_text, and claim (the declarative hypothesis of the entailment
+    scorer). Raises InputError if a text belongs to no test question: one of the tables is stale.
+    """
+    test = prompts.distinct_questions(questions[questions.split == "test"])
+    texts = pd.concat([table[table.is_final] for table in explanations], ignore_index=True)
+    strangers = texts[~texts.question_id.isin(test.question_id)]
+    if len(strangers):
+        raise InputError(
+            f"explanations: {len(strangers)} text(s) of no test question, first "
+            f"'{strangers.question_id.iloc[0]}' of policy {strangers.policy.iloc[0]}. "
+            "Run `dvc repro`."
+        )
+    joined = texts.drop(columns="cluster_id").merge(test, on="question_id", validate="many_to_one")
+    joined = joined.sort_values(KEY, kind="stable", ignore_index=True)
+    rows = questions_of(joined)
+    keys = [prompts.key_text(row) for row in rows]
+    return joined.assign(
+        prompt=[prompts.render_prompt(row) for row in rows],
+        key_text=keys,
+        claim=[prompts.declarative(row["stem"], key) for row, key in zip(rows, keys, strict=True)],
+    )
+
+
+def with_references(texts: pd.DataFrame) -> pd.DataFrame:
+    """One row per (text, reference): `position` of the text (0..n-1), explanation, reference.
+
+    References are the students' texts of the same question, and for a student's text those
+    of the other students. Blank texts are none.
+    """
+    keys = ["policy", "question_id", "explanation_index", "explanation"]
+    students = texts.loc[(texts.policy == "student") & ~is_empty(texts), keys]
+    students = students.rename(
+        columns={"explanation": "reference", "explanation_index": "reference_index"}
+    ).drop(columns="policy")
+    placed = texts[keys].assign(position=np.arange(len(texts)))
+    pairs = placed.merge(students, on="question_id")
+    is_own = (pairs.policy == "student") & (pairs.explanation_index == pairs.reference_index)
+    pairs = pairs[~is_own].sort_values(["position", "reference_index"], ignore_index=True)
+    return pairs[["position", "explanation", "reference"]]
+
+
+def mean_over_references(
+    texts: pd.DataFrame, pairs: pd.DataFrame, values: Sequence[Value]
+) -> list[Value]:
+    """The mean of each text's `values` (one per row of `pairs`), (n,); null if one is null.
+
+    Not the multi-reference form of BLEU: that grows with the number of references, of which
+    a student has one fewer. With one reference both are upstream's value.
+    """
+    of_text: dict[int, list[Value]] = {}
+    for position, value in zip(pairs.position, values, strict=True):
+        of_text.setdefault(int(position), []).append(value)
+    lonely = {"student": Value(None, "no_other_text")}
+    means = []
+    for i, policy in enumerate(texts.policy):
+        found = of_text.get(i, [lonely.get(policy, Value(None, "no_reference"))])
+        nulls = [value for value in found if value.value is None]
+        means.append(nulls[0] if nulls else Value(float(np.mean([v.value for v in found]))))
+    return means
+
+
+def bleus(texts: pd.DataFrame, with_legacy: bool) -> dict[str, list[Value]]:
+    """The BLEU variants of each text, mean over its references, name -> (n,)."""
+    variants: dict[str, Callable[[str, list[str]], Value]] = {
+        "bleu": metrics.bleu,
+        "bleu_upstream": metrics.bleu_upstream,
+    }
+    if with_legacy:
+        variants["bleu_characters_legacy"] = metrics.bleu_characters_legacy
+    pairs = with_references(texts)
+    rows = list(zip(pairs.explanation, pairs.reference, strict=True))
+    return {
+        name: mean_over_references(texts, pairs, [measure(text, [ref]) for text, ref in rows])
+        for name, measure in variants.items()
+    }
+
+
+def surface(texts: pd.DataFrame) -> dict[str, list[Value]]:
+    """Coverage, lengths and failure flags of each text, name -> (n,)."""
+    said = texts.explanation.tolist()
+    pairs = list(zip(said, texts.key_text, strict=True))
+    return {
+        "acr": [metrics.acr(text, key) for text, key in pairs],
+        "acr_upstream": [metrics.acr_upstream(text, key) for text, key in pairs],
+        "is_evasive": [metrics.is_evasive(text, key) for text, key in pairs],
+        "words": [metrics.words(text) for text in said],
+        "is_loop": [metrics.is_loop(text) for text in said],
+        "has_url": [metrics.has_url(text) for text in said],
+        "tokens": [Value(float(count)) for count in texts.tokens_n],
+        "stopped": [Value(float(flag)) for flag in texts.is_stopped],
+    }
+
+
+def questions_of(texts: pd.DataFrame) -> list[Any]:
+    """The question of each text (and the text) as a mapping, (n,)."""
+    return texts.to_dict("records")
+
+
+def is_empty(texts: pd.DataFrame) -> np.ndarray:
+    """Which texts are blank, (n,) bool; no model reads them."""
+    return (texts.explanation.str.strip() == "").to_numpy(dtype=bool)
+
+
+def from_model(texts: pd.DataFrame, numbers: np.ndarray) -> list[Value]:
+    """A model's outputs for the texts that are not blank -> values of all texts (n,)."""
+    blank = is_empty(texts)
+    spread = np.full(len(texts), np.nan)
+    spread[~blank] = numbers
+    return model_values(spread, blank)
+
+
+def long_rows(
+    texts: pd.DataFrame, measured: dict[str, list[Value]], roles: dict[str, str]
+) -> pd.DataFrame:
+    """The texts' keys once per metric -> Evaluations."""
+    parts = [
+        texts[KEY].assign(
+            metric=name,
+            role=roles[name],
+            value=np.array([v.value for v in values], dtype=float),
+            reason=pd.array([v.reason for v in values], dtype="str"),
+        )
+        for name, values in measured.items()
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,115 @@
+"""The part of the page on what was trained: scorers beside the word count, and curves."""
+
+import re
+from collections.abc import Mapping
+
+import pandas as pd
+
+from schemas.metrics import METRIC_NAME
+from stages.pure import figures, wording
+from stages.pure.material import Material
+from stages.pure.views import Cell, Figure, Missing, Section, Table
+
+SCORERS = ["train_verifier_reward", "train_verifier_judge"]
+TRAININGS = {
+    "prepare_base": "Base model",
+    "train_verifier_reward": "Verifier (reward)",
+    "train_verifier_judge": "Judge",
+    "train_entailment": "Entailment scorer",
+    "train_sft": "SFT",
+    "train_dpo": "DPO",
+}
+PANELS = {  # what is drawn of a training log, if it is there: title -> columns
+    "loss": ["loss", "eval_loss"],
+    "reward margin": ["rewards/margins", "eval_rewards/margins"],
+    "share of pairs in order": ["rewards/accuracies", "eval_rewards/accuracies"],
+    "log-probability": ["logps/chosen", "logps/rejected"],
+}
+
+
+def scorers(material: Material) -> Section:
+    """What verifier and judge are worth, beside the word count alone."""
+    return Section(
+        "scorers",
+        "Are the scorers better than counting words?",
+        ["A scorer that does not beat the word count on ratings it has not seen adds nothing but "
+         "a taste for length. The reward verifier chooses pairs; the judge only looks on."],
+        tables=[metrics_table(material, SCORERS, "Verifier and judge on held-out ratings")],
+    )  # fmt: skip
+
+
+def metrics_table(material: Material, stages: list[str], caption: str) -> Table | Missing:
+    """The numbers of several reports side by side."""
+    known = [stage for stage in stages if stage in material.reports]
+    if not known:
+        return Missing(caption, f"reports/{stages[0]}.json does not exist")
+    numbers = {stage: material.reports[stage].get("metrics", {}) for stage in known}
+    rows = [
+        (spoken(name)[0], [Cell(value_of(numbers[stage], name)) for stage in known])
+        for name in sorted(set().union(*numbers.values()))
+    ]
+    lost = [f"{stage}: not available" for stage in stages if stage not in known]
+    return Table("; ".join([caption, *lost]) + ".", ["Number", *map(title_of, known)], rows)
+
+
+def title_of(stage: str) -> str:
+    """A training's name on the page, or the stage's own."""
+    return TRAININGS.get(stage, stage)
+
+
+def spoken(name: str) -> tuple[str, str]:
+    """A metric's name in words, and its unit."""
+    match = re.match(METRIC_NAME, name)
+    unit = match[1] if match else "score"
+    return name.removesuffix(f"_{unit}").replace("_", " "), unit
+
+
+def value_of(numbers: Mapping[str, float], name: str) -> str:
+    """The value of a metric with its unit's digits; a dash if it is not there."""
+    return wording.number(numbers.get(name), spoken(name)[1], after=True)
+
+
+def training(material: Material) -> Section:
+    """One picture per training and panel."""
+    parts: list[Figure | Missing] = []
+    for stage, title in TRAININGS.items():
+        if stage not in material.curves:
+            parts.append(Missing(f"curve of {title}", f"reports/curves/{stage}.csv does not exist"))
+        else:
+            parts += curve_figures(stage, title, material.curves[stage])
+    return Section("training", "How did training go?", figures=parts)
+
+
+def curve_figures(stage: str, title: str, curve: pd.DataFrame) -> list[Figure | Missing]:
+    """The panels that the training log has columns for; other columns are named."""
+    drawn: list[Figure | Missing] = []
+    used = {"step", "epoch", "fold"}
+    for panel, wanted in PANELS.items():
+        columns = [c for c in wanted if c in curve and curve[c].notna().any()]
+        if "step" not in curve or not columns:
+            continue
+        used |= set(columns)
+        series: dict[str, tuple[list[float], list[float]]] = {}
+        for fold, rows in by_fold(curve):
+            series |= {f"{c}{fold}": (rows.step.tolist(), rows[c].tolist()) for c in columns}
+        name = f"curve-{stage}-{panel}".replace("_", "-").replace(" ", "-")
+        ends = [
+            f"{c} from {known.iloc[0]:.3g} to {known.iloc[-1]:.3g}"
+            for c in columns
+            if len(known := curve[c].dropna())
+        ]
+        told = f"{title}, {panel}: {'; '.join(ends)}.".replace("-", wording.MINUS)
+        svg = figures.lines(name, dict(list(series.items())[:4]), "step", panel)
+        drawn.append(Figure(f"{title}: {panel}", told, svg))
+    if not drawn:
+        names = ", ".join(map(str, curve.columns)) or "none"
+        return [Missing(f"curve of {title}", f"no known column among: {names}")]
+    return drawn
+
+
+def by_fold(curve: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The log of each fold of a cross-fitted training, or the whole log."""
+    if "fold" not in curve:
+        return [("", curve)]
+    folds = sorted(set(curve.fold))
+    return [(f", fold {fold:.0f}", curve[curve.fold == fold]) for fold in folds]

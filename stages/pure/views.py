@@ -1,0 +1,81 @@
+"""What a page is made of: tables, figures, and the honest gap."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: the number, a smaller note below it, and a tone (up, down, flat or none)."""
+
+    text: str
+    note: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """head[0] names the first column; each row starts with its own name."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """svg is complete markup; `description` says in words what the picture shows."""
+
+    caption: str
+    description: str
+    svg: str
+    kind: str = "figure"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that the page should show and cannot."""
+
+    what: str
+    why: str
+    kind: str = "missing"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of the page: paragraphs, what is always shown, and what unfolds."""
+
+    anchor: str
+    title: str
+    paragraphs: Sequence[str] = ()
+    findings: Sequence[tuple[str, str]] = ()  # tone, sentence
+    figures: Sequence[Figure | Missing] = ()
+    tables: Sequence[Table | Missing] = ()
+    folded: Sequence[Table | Missing] = ()
+    examples: Sequence["Example"] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question with what each policy says of it. texts: who, text, remarks."""
+
+    stem: str
+    course: str
+    options: Sequence[tuple[str, str, bool]]  # letter, text, is the key
+    texts: Sequence[tuple[str, str, str]]
+
+
+def cells(values: Iterable[object]) -> list[Cell]:
+    """Plain cells."""
+    return [Cell(str(value)) for value in values]
+
+
+def gaps(sections: Iterable[Section]) -> list[Missing]:
+    """Everything on the page that is missing."""
+    return [
+        part
+        for section in sections
+        for part in (*section.figures, *section.tables, *section.folded)
+        if isinstance(part, Missing)
+    ]

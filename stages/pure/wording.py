@@ -1,0 +1,108 @@
+"""Numbers as a reader wants them, and what a comparison says in words.
+
+Units are those of schemas/metrics.py. A missing number is an en dash, never 0.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from stages.pure.catalogue import METRICS
+
+NONE = "–"
+MINUS = "−"
+SIGNIFICANCE = 0.05
+POLICY = {"student": "Students", "sft": "SFT", "dpo": "DPO", "ilearner": "ILearner"}
+DIGITS = {"stars": 2, "words": 1, "tokens": 1, "score": 3, "corr": 2, "n": 0, "nats": 3}
+DIGITS |= {"stars2": 3, "seconds": 1}
+AFTER = {"stars": " stars", "words": " words", "tokens": " tokens", "nats": " nats"}
+AFTER |= {"seconds": " s"}
+
+
+def is_missing(value: float | None) -> bool:
+    """True for None and NaN."""
+    return value is None or value != value
+
+
+def number(value: float | None, unit: str, after: bool = False) -> str:
+    """`value` with the digits of its unit; a share as percent. after: with the unit's word."""
+    if value is None or is_missing(value):
+        return NONE
+    if unit == "frac":
+        return f"{percent(value)} %"
+    text = f"{value:,.{DIGITS[unit]}f}".replace(",", "\u202f").replace("-", MINUS)
+    return text + (AFTER.get(unit, "") if after else "")
+
+
+def percent(share: float) -> str:
+    """A share as percent: whole from 10 on, else with one digit."""
+    points = 100 * share
+    digits = 0 if abs(points) >= 9.95 or points == 0 else 1
+    return f"{points:.{digits}f}".replace("-", MINUS)
+
+
+def change(value: float | None, unit: str, after: bool = False) -> str:
+    """A difference with its sign; of shares in percent points."""
+    if value is None or is_missing(value):
+        return NONE
+    text = percent(value) if unit == "frac" else number(value, unit)
+    sign = "" if text.startswith(MINUS) or value == 0 else "+"
+    return sign + text + ((" points" if unit == "frac" else AFTER.get(unit, "")) if after else "")
+
+
+def limits(low: float | None, high: float | None, unit: str, signed: bool = False) -> str:
+    """An interval: 54 to 68, in the unit of the number that it follows; empty if missing."""
+    if is_missing(low) or is_missing(high):
+        return ""
+    if signed:
+        return f"{change(low, unit)} to {change(high, unit)}"
+    return f"{number(low, unit).removesuffix(' %')} to {number(high, unit)}"
+
+
+def level(share: float) -> str:
+    """A confidence level: 95 %."""
+    return f"{100 * share:g} %"
+
+
+def p_value(value: float | None) -> str:
+    """Three digits, or < 0.001."""
+    if value is None or is_missing(value):
+        return NONE
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def verdict(row: Mapping[str, Any]) -> tuple[str, str]:
+    """What a row of Comparisons says, and its tone: up, down, flat or none.
+
+    A difference is clear if its interval excludes 0 and, where the row is one of several
+    tests, its p value after Holm's correction is below 0.05.
+    """
+    if is_missing(row["difference"]):
+        return "not measured", "none"
+    if is_missing(row["low"]):
+        return "no interval: fewer than 2 clusters", "none"
+    if row["low"] <= 0 <= row["high"]:
+        return "no clear difference", "flat"
+    if not is_missing(row["p_value_holm"]) and row["p_value_holm"] >= SIGNIFICANCE:
+        return "no clear difference after correction", "flat"
+    return ("higher", "up") if row["difference"] > 0 else ("lower", "down")
+
+
+def sentence(row: Mapping[str, Any], confidence: str) -> str:
+    """One comparison as a sentence: both means, the difference with its interval, the verdict."""
+    metric = METRICS[row["metric"]]
+    a, b = POLICY[row["policy_a"]], POLICY[row["policy_b"]]
+    said, _ = verdict(row)
+    if is_missing(row["difference"]):
+        return f"{metric.label}: not measured."
+    first, second = (number(row[f"mean_{side}"], metric.unit, after=True) for side in "ab")
+    text = f"{metric.label}: {a} {first}, {b} {second}; difference "
+    text += change(row["difference"], metric.unit, after=True)
+    if between := limits(row["low"], row["high"], metric.unit, signed=True):
+        text += f" ({confidence} interval {between})"
+    return f"{text}: {said}."
+
+
+def as_text(value: object) -> str:
+    """A parameter as it would stand in params.yaml."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

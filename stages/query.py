@@ -1,0 +1,164 @@
+"""Ask the tables of this checkout in SQL.
+
+    data/*.parquet, reports/*.json, reports/curves/*.csv -> an answer on the screen
+
+The views are in stages/sql/views.sql, ready-made questions in stages/sql/queries/. A query
+reads and nothing else (stages/runtime/sandbox.py).
+
+    python -m stages.query --list
+    python -m stages.query --named pairs_by_origin
+    python -m stages.query "select reason, count(*) from drops group by reason"
+    python -m stages.query --export peerwise.duckdb
+"""
+
+import contextlib
+import csv
+import difflib
+import io
+import json
+import math
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import duckdb
+import typer
+
+from schemas.errors import InputError
+from stages.runtime import artifacts, sandbox
+from stages.runtime.run import start
+
+SQL_DIR = Path(__file__).parent / "sql"
+TABLE_ROWS = 40  # rows shown when --rows is not given; csv and json show all
+# Student text may hold these; a terminal would obey them (C1 codes, bidirectional overrides).
+CONTROLS = {
+    c: "\ufffd" for c in [*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+}
+
+
+class Format(StrEnum):
+    """How an answer is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def answer(sql: str, form: Format, rows: int | None) -> str:
+    """The answer to `sql` over the views as text, or one readable InputError."""
+    with sandbox.connection() as con:
+        made, missing = sandbox.create_views(con, SQL_DIR / "views.sql")
+        try:
+            return render(sandbox.ask(con, made, sql), form, rows)
+        except duckdb.Error as error:  # some appear only when rows are fetched
+            raise InputError(sandbox.explain(error, made, missing)) from error
+
+
+def render(relation: duckdb.DuckDBPyRelation, form: Format, rows: int | None) -> str:
+    """The rows of `relation` as a box, as CSV or as a JSON list of objects."""
+    screen = io.StringIO()
+    if form is Format.table:
+        width = shutil.get_terminal_size((120, 40)).columns
+        with contextlib.redirect_stdout(screen):
+            relation.show(max_rows=rows or TABLE_ROWS, max_width=width)
+        return screen.getvalue().translate(CONTROLS)
+    names = relation.columns
+    found = relation.fetchall()[:rows]
+    if form is Format.json:
+        objects = [dict(zip(names, map(json_value, row), strict=True)) for row in found]
+        return json.dumps(objects, indent=2, ensure_ascii=False, default=str) + "\n"
+    writer = csv.writer(screen, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([csv_value(value) for value in row] for row in found)
+    return screen.getvalue()
+
+
+def json_value(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def csv_value(value: Any) -> Any:
+    """A text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
+
+
+def export(path: Path, force: bool) -> list[str]:
+    """Write every view as a table of a new DuckDB file, complete or not at all; their names."""
+    if path.suffix != ".duckdb":
+        raise InputError(f"--export {path}: the name must end in .duckdb (git ignores those).")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"--export {path}: no file can stand there. Name a file in a folder.")
+    if path.exists() and not force:
+        raise InputError(f"--export {path}: the file exists. Add --force to replace it.")
+    with artifacts.complete(path) as partial, sandbox.connection() as con:
+        made, _ = sandbox.create_views(con, SQL_DIR / "views.sql")
+        if not made:
+            raise InputError("there is no table to export yet. Run `dvc repro`.")
+        partial.unlink(missing_ok=True)  # of an export that was killed
+        quoted = str(partial).replace("'", "''")
+        con.execute(f"attach '{quoted}' as exported")
+        for name in made:
+            con.execute(f"create table exported.{name} as from memory.{name}")
+        con.execute("detach exported")
+    return made
+
+
+def named_queries() -> dict[str, str]:
+    """The ready-made queries: name -> description, the first line of its file."""
+    files = sorted((SQL_DIR / "queries").glob("*.sql"))
+    return {f.stem: f.read_text(encoding="utf-8").split("\n")[0].removeprefix("-- ") for f in files}
+
+
+def named_query(name: str) -> str:
+    """The text of the ready-made query `name`."""
+    names = list(named_queries())
+    if name not in names:
+        nearest = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean '{nearest[0]}'?" if nearest else "See --list."
+        raise InputError(f"--named {name}: there is no such query. {hint}")
+    return (SQL_DIR / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def main(
+    sql: Annotated[str | None, typer.Argument(help="One SELECT; '-' reads it from stdin.")] = None,
+    named: Annotated[str | None, typer.Option(help="A ready-made query, see --list.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the ready-made queries.")] = False,
+    export_to: Annotated[
+        Path | None, typer.Option("--export", help="Write all tables to FILE.duckdb.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --export replace a file.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help=f"Rows at most. Default: {TABLE_ROWS}, or all.")
+    ] = None,
+) -> None:
+    """Ask the tables of this checkout in SQL. A query reads and nothing else.
+
+    Tables: questions, rejects, candidates, negatives, scores, preferences, drops, explanations
+    (and explanations_POLICY), evaluations, policy_means, comparisons, metrics, curves.
+
+    python -m stages.query "select reason, count(*) from drops group by reason"
+
+    python -m stages.query --named pairs_by_origin --format csv
+
+    python -m stages.query "describe preferences"
+    """
+    if sum([sql is not None, named is not None, list_, export_to is not None]) != 1:
+        raise InputError("give one of: a query, --named NAME, --list, --export FILE. See --help.")
+    if list_:
+        queries = named_queries()
+        width = max(map(len, queries))
+        print("\n".join(f"{name:{width}}  {text}" for name, text in queries.items()))
+    elif export_to is not None:
+        print(f"{export_to}: {', '.join(export(export_to, force))}")
+    else:
+        text = named_query(named) if named is not None else sys.stdin.read() if sql == "-" else sql
+        print(answer(str(text), form, rows), end="")
+
+
+if __name__ == "__main__":
+    start(main)

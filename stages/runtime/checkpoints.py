@@ -1,0 +1,185 @@
+"""Load and save bases, tokenizers and adapters; encode prompts. Safetensors only.
+
+Every adapter folder carries a manifest.json with the digests of what it was made from; an
+adapter whose base or chat template is another one is refused.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import InputError
+from stages.runtime.digests import dvc_md5
+from stages.runtime.profile import Model
+
+BASE_DIR = Path("models/base")
+REFERENCE = "reference.json"  # in models/base when the base is a hub model
+PLACEHOLDER = "\x00content\x00"  # cannot occur in cleaned text
+
+
+def base_source(model: Model) -> tuple[str, str | None]:
+    """Name and revision for from_pretrained: the trained base's folder, or the hub model."""
+    if model.name == "trained":
+        if not (BASE_DIR / "config.json").exists():
+            raise InputError(f"{BASE_DIR} holds no model. Run `dvc repro prepare_base`.")
+        return str(BASE_DIR), None
+    reference = json.loads((BASE_DIR / REFERENCE).read_text())
+    if (reference["name"], reference["revision"]) != (model.name, model.revision):
+        raise InputError(
+            f"{BASE_DIR / REFERENCE} pins {reference['name']}@{reference['revision']}, the profile "
+            f"names {model.name}@{model.revision}. Run `dvc repro prepare_base`."
+        )
+    return model.name, model.revision
+
+
+def load_tokenizer(model: Model) -> Any:
+    """The base's tokenizer, padding on the left, with a pad token that is not EOS's job."""
+    from transformers import AutoTokenizer
+
+    name, revision = base_source(model)
+    tokenizer = AutoTokenizer.from_pretrained(
+        name, revision=revision, padding_side="left", trust_remote_code=False
+    )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(model: Model, head: str = "causal", labels: int = 1) -> Any:
+    """The base as language model ("causal") or with a score head ("score", `labels` outputs)."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(model.threads)
+    name, revision = base_source(model)
+    loader = {
+        "causal": transformers.AutoModelForCausalLM,
+        "score": transformers.AutoModelForSequenceClassification,
+    }[head]
+    extra = {"num_labels": labels} if head == "score" else {}
+    base = loader.from_pretrained(
+        name,
+        revision=revision,
+        dtype=getattr(torch, model.dtype),
+        attn_implementation=model.attention,
+        use_safetensors=True,
+        trust_remote_code=False,
+        **extra,
+    )
+    return base.to(model.device)
+
+
+def load_policy(model: Model, adapter: Path, trainable: bool = False) -> Any:
+    """The base with the adapter of a policy (models/sft, models/dpo)."""
+    from peft import PeftModel
+
+    check_manifest(adapter, model)
+    policy = PeftModel.from_pretrained(
+        load_base(model), str(adapter), is_trainable=trainable, use_safetensors=True
+    )
+    return policy if trainable else policy.eval()
+
+
+def encode_prompt(tokenizer: Any, text: str, template_kwargs: dict[str, Any]) -> list[int]:
+    """Token ids of one user message in the chat template, up to where the answer starts.
+
+    The template's own special tokens are special; in `text` they are plain text, so that
+    a student who writes "<|eos|>" ends nothing.
+    """
+    rendered = tokenizer.apply_chat_template(
+        [{"role": "user", "content": PLACEHOLDER}],
+        tokenize=False,
+        add_generation_prompt=True,
+        **template_kwargs,
+    )
+    before, found, after = rendered.partition(PLACEHOLDER)
+    if not found:
+        raise InputError(f"chat template of {tokenizer.name_or_path}: drops the user's message.")
+    ids: list[int] = tokenizer(before, add_special_tokens=False)["input_ids"]
+    ids = ids + encode_text(tokenizer, text)
+    return ids + list(tokenizer(after, add_special_tokens=False)["input_ids"])
+
+
+def encode_text(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of plain text: nothing in it is a special token."""
+    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+
+def encode_completion(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of an explanation, ended by EOS, so that the model learns to stop."""
+    return [*encode_text(tokenizer, text), int(tokenizer.eos_token_id)]
+
+
+def template_digest(tokenizer: Any) -> str:
+    """sha256 of the chat template: the same words in another template are another prompt."""
+    return hashlib.sha256((tokenizer.chat_template or "").encode()).hexdigest()
+
+
+def save_adapter(model: Any, folder: Path, manifest: dict[str, Any]) -> None:
+    """Write adapter and manifest, then open them again: empty, all-zero or NaN is an error.
+
+    PEFT writes target_modules in hash order; sorted here, so that equal runs give equal
+    bytes. Its model card is left out.
+    """
+    model.save_pretrained(str(folder), selected_adapters=["default"], safe_serialization=True)
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    for name in ("target_modules", "modules_to_save"):
+        if isinstance(config.get(name), list):
+            config[name] = sorted(set(config[name]))
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    write_manifest(folder, manifest)
+    check_weights(folder / "adapter_model.safetensors")
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """manifest.json, written last: a folder without it is not finished."""
+    text = json.dumps(manifest, indent=2, sort_keys=True)
+    (folder / "manifest.json").write_text(text + "\n")
+
+
+def check_weights(path: Path) -> None:
+    """Refuse an adapter file that is empty, all zero or not finite."""
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(str(path))
+    if not tensors or all(not tensor.any() for tensor in tensors.values()):
+        raise InputError(f"{path}: every weight is zero. The training changed nothing.")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise InputError(f"{path}: holds NaN or infinity. Lower the learning rate of the profile.")
+
+
+def manifest_for(
+    model: Model, tokenizer: Any, parent: Path | None, data: list[Path], kind: str
+) -> dict[str, Any]:
+    """What an adapter was made from: base, chat template, parent adapter and tables."""
+    return {
+        "kind": kind,
+        "base": {"name": model.name, "revision": model.revision, "md5": dvc_md5(BASE_DIR)},
+        "chat_template_sha256": template_digest(tokenizer),
+        "parent": None if parent is None else {"path": str(parent), "md5": dvc_md5(parent)},
+        "data": {str(path): dvc_md5(path) for path in data},
+    }
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an adapter folder; missing means that its training did not finish."""
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise InputError(f"{path} does not exist. Run `dvc repro` or `dvc pull {folder}`.")
+    manifest: dict[str, Any] = json.loads(path.read_text())
+    return manifest
+
+
+def check_manifest(folder: Path, model: Model) -> dict[str, Any]:
+    """Refuse an adapter that was trained on another base."""
+    manifest = read_manifest(folder)
+    found, wanted = manifest["base"]["md5"], dvc_md5(BASE_DIR)
+    if found != wanted:
+        raise InputError(
+            f"{folder}: trained on base {found}, but {BASE_DIR} is {wanted}. Run `dvc repro`."
+        )
+    return manifest

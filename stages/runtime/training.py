@@ -1,0 +1,215 @@
+"""What the trainings share: arguments, datasets, logs, and the start of several processes."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import InputError
+from stages.runtime.profile import Encoder, Model, Training
+
+LOGGED = ["step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm"]
+
+
+def arguments(training: Training, backbone: Model | Encoder, seed: int) -> dict[str, Any]:
+    """Arguments of transformers' TrainingArguments that every trainer here gets.
+
+    Nothing is saved or reported by the trainer: checkpoints would hold times and paths.
+    """
+    is_cpu = backbone.device == "cpu"
+    given: dict[str, Any] = {
+        "output_dir": tempfile.mkdtemp(prefix="peerwise-"),
+        "learning_rate": training.learning_rate,
+        "num_train_epochs": training.epochs,
+        "per_device_train_batch_size": training.batch_size,
+        "per_device_eval_batch_size": training.batch_size,
+        "gradient_accumulation_steps": training.accumulation_steps,
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "warmup_steps": training.warmup_frac,  # below 1 it is a share of all steps
+        "lr_scheduler_type": "cosine",
+        "logging_steps": 5,
+        "eval_strategy": "epoch",
+        "save_strategy": "no",
+        "report_to": "none",
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": is_cpu,
+        "bf16": backbone.dtype == "bfloat16",
+        "dataloader_pin_memory": not is_cpu,
+        "disable_tqdm": not sys.stderr.isatty(),
+    }
+    if isinstance(backbone, Model) and backbone.deepspeed is not None:
+        given["deepspeed"] = backbone.deepspeed
+    return given
+
+
+def fresh_lora(base: Any, model: Model, seed: int) -> Any:
+    """The base with a new, trainable LoRA adapter; `seed` fixes its weights."""
+    import transformers
+    from peft import LoraConfig, get_peft_model
+
+    transformers.set_seed(seed)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=model.lora_rank,
+        lora_alpha=model.lora_alpha,
+        lora_dropout=model.lora_dropout,
+        target_modules=sorted(model.lora_targets),
+    )
+    return get_peft_model(base, config)
+
+
+def fit_sft(
+    policy: Any,
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    validation: list[dict[str, Any]],
+    training: Training,
+    model: Model,
+    seed: int,
+    **extra: Any,
+) -> list[dict[str, float]]:
+    """SFT in place. rows: input_ids and completion_mask; the loss covers the completion only."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    config = SFTConfig(
+        **{**arguments(training, model, seed), **extra},
+        max_length=None,  # rows that are too long were left out: cutting would cut EOS
+        completion_only_loss=True,
+        packing=False,
+    )
+    trainer = SFTTrainer(
+        model=policy,
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(validation),
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    return tidy(trainer.state.log_history)
+
+
+def fit_dpo(
+    policy: Any,
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    validation: list[dict[str, Any]],
+    training: Training,
+    model: Model,
+    seed: int,
+    **science: Any,
+) -> list[dict[str, float]]:
+    """DPO in place. rows: prompt_ids, chosen_ids, rejected_ids.
+
+    policy is the SFT adapter, trainable; TRL copies it to a frozen adapter `ref`, which is
+    the reference. science: beta, loss_type and what else DPOConfig takes.
+    """
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    class EncodedDPOTrainer(DPOTrainer):
+        """Takes rows that are encoded already: student text must stay plain text."""
+
+        def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+            return dataset
+
+    trainer = EncodedDPOTrainer(
+        model=policy,
+        args=DPOConfig(**arguments(training, model, seed), max_length=None, **science),
+        train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(validation) if validation else None,
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    return tidy(trainer.state.log_history)
+
+
+def fit_classifier(
+    model: Any,
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    validation: list[dict[str, Any]],
+    training: Training,
+    backbone: Model | Encoder,
+    seed: int,
+) -> list[dict[str, float]]:
+    """Train a score head and its adapter in place; each row carries a weight."""
+    import torch
+    from datasets import Dataset
+    from transformers import Trainer, TrainingArguments
+
+    class WeightedTrainer(Trainer):
+        """Mean over rows of weight * loss: squared error for one output, else cross-entropy."""
+
+        def compute_loss(  # type: ignore[override]
+            self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any
+        ) -> Any:
+            weights, labels = inputs.pop("weight"), inputs.pop("labels")
+            outputs = model(**inputs)
+            logits = outputs.logits.float()
+            if logits.shape[-1] == 1:
+                losses = (logits[:, 0] - labels) ** 2
+            else:
+                losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+            loss = (weights * losses).mean()
+            return (loss, outputs) if return_outputs else loss
+
+    def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
+        texts = [{k: v for k, v in row.items() if k not in ("labels", "weight")} for row in batch]
+        padded = dict(tokenizer.pad(texts, padding_side="right", return_tensors="pt"))
+        padded["labels"] = torch.tensor([row["labels"] for row in batch])
+        padded["weight"] = torch.tensor([row["weight"] for row in batch], dtype=torch.float32)
+        return padded
+
+    trainer = WeightedTrainer(
+        model=model,
+        args=TrainingArguments(
+            **arguments(training, backbone, seed),
+            remove_unused_columns=False,
+            label_names=["labels"],
+        ),
+        train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(validation) if validation else None,
+        data_collator=collate,
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    return tidy(trainer.state.log_history)
+
+
+def tidy(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """The log without run times: they differ between equal runs."""
+    rows = []
+    for entry in history:
+        if any(name.startswith("train_") for name in entry):
+            continue  # the closing summary, nothing but times and the mean loss
+        kept = {k: v for k, v in entry.items() if "runtime" not in k and "per_second" not in k}
+        rows.append(kept)
+    return rows
+
+
+def relaunch(module: str, model: Model, arguments_: list[str]) -> None:
+    """Start the stage again under torchrun if the profile asks for several processes.
+
+    Returns at once in a process of that launch, and where one process is asked for.
+    """
+    if model.processes == 1 or "LOCAL_RANK" in os.environ:
+        return
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", str(model.processes), "-m", module, *arguments_]
+    code = subprocess.run(command).returncode
+    if code:
+        raise InputError(f"{module}: {model.processes} training processes ended with code {code}.")
+    raise SystemExit(0)
+
+
+def scratch_outputs(path: Path) -> Path:
+    """Create the folder of a model output, empty."""
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path

@@ -1,0 +1,9 @@
+-- Every number that a stage reports.
+select
+    stage,
+    name,
+    value
+
+from metrics
+
+order by stage, name

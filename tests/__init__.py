@@ -1,0 +1,1 @@
+"""What holds, in sentences: a test's name says it, its body shows it."""

@@ -1,0 +1,523 @@
+"""Pairs are the training signal: what may become one, in which order, how many, and why not."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.candidates import Candidates
+from schemas.drops import Drops
+from schemas.errors import InputError
+from schemas.negatives import KINDS, Negatives
+from schemas.preferences import Preferences
+from schemas.questions import Questions
+from schemas.scores import Scores
+from stages import build_preferences
+from stages.build_preferences import Params, check_split, drop_texts, pair_texts
+from stages.pure.pairing import rewarded_texts, rewards, summarize, tabulate, widest_gap
+from stages.runtime import artifacts, params, tracking
+from tests import invented
+
+PARAMS = Params(min_score_gap=1.0, pairs_per_question=10, negatives_per_question=1)
+
+
+def texts(*rows: tuple[str, int, str, float | None]) -> pd.DataFrame:
+    """`texts` from (question_id, candidate_index, explanation, reward).
+
+    An index from 1000 on is a negative of the kind KINDS[index - 1000].
+    """
+    columns = ["question_id", "candidate_index", "explanation", "reward"]
+    table = pd.DataFrame(rows, columns=columns).astype({"reward": float, "explanation": "str"})
+    index = table.candidate_index
+    return table.assign(
+        cluster_id="c_" + table.question_id,
+        origin=np.where(index >= 1000, "negative", np.where(index >= 100, "student", "sft")),
+        negative_kind=pd.array([KINDS[i - 1000] if i >= 1000 else None for i in index], "str"),
+        text_key=[" ".join(text.lower().split()) for text in table.explanation],
+    )
+
+
+def pair_keys(pairs: pd.DataFrame) -> list[tuple[str, int, int]]:
+    return list(zip(pairs.question_id, pairs.chosen_index, pairs.rejected_index, strict=True))
+
+
+def reasons(table: pd.DataFrame, params: Params = PARAMS) -> dict[tuple[str, int], str]:
+    drops = drop_texts(table, pair_texts(table, params), params)
+    artifacts.validate(Drops, artifacts.conform(Drops, drops), Path("drops"))
+    texts_of = zip(drops.question_id, drops.candidate_index, strict=True)
+    return dict(zip(texts_of, drops.reason, strict=True))
+
+
+# ---- which is chosen ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rewards_of", [(1.0, 4.0), (4.0, 1.0)])
+def test_the_higher_rewarded_text_is_chosen_wherever_it_stands(rewards_of: tuple[float, float]):
+    pairs = pair_texts(texts(("q", 0, "a", rewards_of[0]), ("q", 1, "b", rewards_of[1])), PARAMS)
+    best = int(rewards_of[1] > rewards_of[0])
+    assert pair_keys(pairs) == [("q", best, 1 - best)]
+    assert pairs.chosen.tolist() == ["ab"[best]]
+    assert pairs.score_gap.tolist() == [3.0]
+
+
+def test_a_pair_carries_the_columns_of_its_two_texts():
+    table = texts(("q", 100, "mine", 4.0), ("q", 0, "ours", 1.0), ("q", 1002, "bad", 0.5))
+    pairs = artifacts.conform(Preferences, pair_texts(table, PARAMS))
+    artifacts.validate(Preferences, pairs, Path("preferences"))
+    rows = pairs.astype(object).where(pairs.notna(), None).values.tolist()
+    start = ["q", "c_q", 100]
+    kind = KINDS[2]
+    assert rows == [
+        [*start, 0, "mine", "ours", "student", "sft", None, 4.0, 1.0, 3.0, 2],
+        [*start, 1002, "mine", "bad", "student", "negative", kind, 4.0, 0.5, 3.5, 1],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_pair"),
+    [(2.0, 2.99, False), (2.0, 3.0, True), (2.0, 3.01, True)],
+)
+def test_the_threshold_itself_is_wide_enough(low: float, high: float, is_pair: bool):
+    table = texts(("q", 0, "a", low), ("q", 1, "b", high), ("r", 0, "a", 0.0), ("r", 1, "b", 5.0))
+    assert ("q", 1, 0) in pair_keys(pair_texts(table, PARAMS)) or not is_pair
+    assert len(pair_texts(table, PARAMS)) == 1 + is_pair
+
+
+@pytest.mark.parametrize("low", [0.1, 0.7, 1.1, 2.0, 3.0, 4.4])
+def test_the_threshold_holds_although_tenths_are_not_exact_in_binary(low: float):
+    table = texts(("q", 0, "a", low), ("q", 1, "b", low + 0.3))
+    assert len(pair_texts(table, Params(0.3, 1, 0))) == 1
+
+
+def test_texts_of_different_questions_are_never_compared():
+    table = texts(("q", 0, "a", 1.0), ("r", 0, "b", 5.0), ("s", 0, "c", 1.0), ("s", 1, "d", 5.0))
+    assert pair_keys(pair_texts(table, PARAMS)) == [("s", 1, 0)]
+
+
+def test_the_widest_gaps_come_first_and_indices_break_ties():
+    table = texts(*[("q", i, f"t{i}", reward) for i, reward in enumerate([1.0, 4.0, 1.0, 4.0])])
+    pairs = pair_texts(table, Params(1.0, 3, 0))
+    assert pair_keys(pairs) == [("q", 1, 0), ("q", 1, 2), ("q", 3, 0)]
+    assert pairs.pair_rank.tolist() == [1, 2, 3]
+
+
+def test_a_question_gets_three_varied_pairs_and_not_only_its_two_ends():
+    table = texts(("q", 0, "a", 5.0), ("q", 1, "b", 3.0), ("q", 2, "c", 1.5), ("q", 3, "d", 0.0))
+    pairs = pair_texts(table, Params(1.0, 3, 0))
+    gaps = dict(zip(pair_keys(pairs), pairs.score_gap, strict=True))
+    assert gaps == {("q", 0, 3): 5.0, ("q", 0, 2): 3.5, ("q", 1, 3): 3.0}
+
+
+# ---- what is in no pair -------------------------------------------------------------------
+
+
+def test_an_unscored_text_is_in_no_pair_and_not_the_worst():
+    # were null 0 stars, or NaN greater than everything, it would be in pairs
+    table = texts(("q", 0, "unread", None), ("q", 1, "good", 4.0), ("q", 2, "poor", 1.0))
+    assert pair_keys(pair_texts(table, PARAMS)) == [("q", 1, 2)]
+    assert reasons(table) == {("q", 0): "unscored"}
+
+
+def test_an_empty_text_is_in_no_pair_even_with_a_score():
+    table = texts(("q", 0, " \n", 0.0), ("q", 1, "good", 4.0), ("q", 2, "", None), ("q", 3, "x", 1))
+    assert pair_keys(pair_texts(table, PARAMS)) == [("q", 1, 3)]
+    assert reasons(table) == {("q", 0): "empty_text", ("q", 2): "empty_text"}
+
+
+def test_equal_scores_make_no_pair_also_without_a_minimum_gap():
+    table = texts(("q", 0, "a", 3.0), ("q", 1, "b", 3.0), ("r", 0, "a", 1.0), ("r", 1, "b", 2.0))
+    free = Params(0.0, 5, 0)
+    assert pair_keys(pair_texts(table, free)) == [("r", 1, 0)]
+    assert reasons(table, free) == {("q", 0): "tie", ("q", 1): "tie"}
+
+
+def test_texts_that_differ_in_case_and_space_only_make_no_pair():
+    table = texts(("q", 0, "Same  text\n", 1.0), ("q", 1, "same text", 4.0), ("r", 0, "a", 0.0))
+    table = pd.concat([table, texts(("r", 1, "b", 5.0))], ignore_index=True)
+    assert pair_keys(pair_texts(table, PARAMS)) == [("r", 1, 0)]
+    assert reasons(table) == {("q", 0): "tie", ("q", 1): "tie"}
+
+
+def test_the_same_two_texts_sampled_twice_are_one_pair():
+    table = texts(("q", 0, "good", 4.0), ("q", 1, "bad", 1.0), ("q", 2, "Bad", 1.0))
+    assert pair_keys(pair_texts(table, PARAMS)) == [("q", 0, 1)]
+    assert reasons(table) == {("q", 2): "over_limit"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(0, "a", 3.0)], {0: "only_candidate"}),
+        ([(0, "a", 3.0), (1, "", None)], {0: "only_candidate", 1: "empty_text"}),
+        ([(0, "a", 3.0), (1, "b", None)], {0: "only_candidate", 1: "unscored"}),
+        ([(0, "a", 3.0), (1, "b", 3.0)], {0: "tie", 1: "tie"}),
+        ([(0, "a", 3.0), (1, "b", 3.5)], {0: "below_gap", 1: "below_gap"}),
+        ([(0, "a", 3.0), (1, "b", 3.0), (2, "c", 3.5)], dict.fromkeys(range(3), "below_gap")),
+        ([(0, "a", 3.0), (1000, "x", 2.5)], {0: "only_candidate", 1000: "not_worse"}),
+        ([(0, "a", 3.0), (1000, "x", 4.5)], {0: "only_candidate", 1000: "not_worse"}),
+        ([(0, "a", 3.0), (1000, "x", 3.0)], {0: "only_candidate", 1000: "not_worse"}),
+        ([(0, "a", 3.0), (1000, "x", None)], {0: "only_candidate", 1000: "unscored"}),
+        ([(0, "", None), (1000, "x", 1.0)], {0: "empty_text", 1000: "only_candidate"}),
+        ([(0, "a", 5.0), (1, "b", 4.5), (2, "c", 1.0)], {1: "over_limit"}),
+        ([(0, "a", 5.0), (1000, "x", 1.0), (1001, "y", 1.0)], {"either": "over_limit"}),
+    ],
+)
+def test_what_is_in_no_pair_says_why(rows: list[tuple], expected: dict):
+    other = texts(("z", 0, "a", 0.0), ("z", 1, "b", 5.0))  # so that there is some pair
+    table = pd.concat([texts(*[("q", *row) for row in rows]), other], ignore_index=True)
+    found = reasons(table, Params(1.0, 1, 1))
+    if "either" in expected:
+        assert list(found.values()) == ["over_limit"]
+    else:
+        assert found == {("q", index): reason for index, reason in expected.items()}
+
+
+# ---- negatives ----------------------------------------------------------------------------
+
+
+def test_a_negative_is_rejected_for_the_best_candidate_only():
+    table = texts(("q", 0, "a", 3.0), ("q", 1, "b", 5.0), ("q", 1000, "x", 1.0))
+    assert pair_keys(pair_texts(table, PARAMS)) == [("q", 1, 0), ("q", 1, 1000)]
+
+
+def test_a_negative_is_never_chosen_however_well_it_scores():
+    table = texts(("q", 0, "a", 1.0), ("q", 1, "b", 3.0), ("q", 1000, "x", 5.0))
+    assert pair_keys(pair_texts(table, PARAMS)) == [("q", 1, 0)]
+
+
+def test_negatives_have_places_of_their_own():
+    table = texts(*[("q", i, f"t{i}", float(i)) for i in range(4)], ("q", 1000, "x", 0.0))
+    pairs = pair_texts(table, Params(1.0, 2, 1))
+    assert (pairs.rejected_origin == "negative").tolist() == [False, False, True]
+    assert pair_texts(table, Params(1.0, 2, 0)).rejected_index.max() < 1000
+
+
+def test_kinds_are_mixed_although_one_is_always_the_widest():
+    rows = []
+    for n in range(200):
+        rows.append((f"q{n}", 0, "good", 4.0))
+        rows += [(f"q{n}", 1000 + k, f"bad {k}", 2.0 - k / 2) for k in range(len(KINDS))]
+    kinds = pair_texts(texts(*rows), PARAMS).negative_kind.value_counts()
+    assert set(kinds.index) == set(KINDS)
+    assert kinds.min() >= 30  # 50 of each are expected, 6 is a standard deviation
+
+
+def test_a_kind_that_is_not_worse_leaves_its_turn_to_another():
+    rows = []
+    for n in range(40):
+        rows += [(f"q{n}", 0, "good", 4.0), (f"q{n}", 1000, "fine", 3.9), (f"q{n}", 1003, "x", 1)]
+    pairs = pair_texts(texts(*rows), PARAMS)
+    assert set(pairs.rejected_index) == {1003}
+    assert len(pairs) == 40
+
+
+def test_more_negatives_per_question_are_of_different_kinds():
+    rows = [("q", 1000 + k, f"bad {k}", 1.0) for k in range(len(KINDS))]
+    pairs = pair_texts(texts(("q", 0, "good", 4.0), *rows), Params(1.0, 1, 3))
+    assert pairs.negative_kind.nunique() == len(pairs) == 3
+
+
+# ---- rewards ------------------------------------------------------------------------------
+
+
+def scores(*rows: tuple[int, str, str, float | None]) -> pd.DataFrame:
+    """Scores of question q from (candidate_index, scorer, role, value)."""
+    return invented.table(
+        Scores, [("q", *row, "too_long" if row[3] is None else None) for row in rows]
+    )
+
+
+def test_the_reward_is_the_mean_of_the_reward_scorers_alone():
+    table = rewards(
+        scores(
+            (0, "verifier", "reward", 4.0), (0, "acr", "reward", 1.0), (0, "judge", "heldout", 0.0)
+        )
+    )
+    assert table.reward.tolist() == [2.5]
+
+
+@pytest.mark.parametrize("missing", [[(0, "acr", "reward", None)], []])
+def test_a_text_that_one_reward_scorer_did_not_score_has_no_reward(missing: list):
+    # the mean of the others is on another scale
+    others = [(0, "verifier", "reward", 4.0), (1, "verifier", "reward", 4.0)]
+    table = rewards(scores(*others, (1, "acr", "reward", 1.0), *missing))
+    assert table.reward.isna().tolist() == [True, False]
+
+
+def test_without_a_reward_scorer_nothing_can_be_paired():
+    with pytest.raises(InputError, match="no scorer with role 'reward'"):
+        rewards(scores((0, "judge", "heldout", 1.0)))
+
+
+def course() -> tuple[pd.DataFrame, ...]:
+    return invented.questions(), invented.candidates(), invented.negatives(), invented.scores()
+
+
+def test_texts_and_scores_meet_by_id_and_not_by_position():
+    questions, candidates, negatives, given = course()
+    table = rewarded_texts(questions, candidates, negatives, given)
+    turned = rewarded_texts(
+        questions[::-1], candidates[::-1], negatives[::-1], given.sample(frac=1, random_state=1)
+    )
+    key = ["question_id", "candidate_index"]
+    pd.testing.assert_frame_equal(
+        table.sort_values(key, ignore_index=True), turned.sort_values(key, ignore_index=True)
+    )
+    rows = table.set_index(key)
+    assert rows.reward[("q1", 2)] == 3.0
+    assert rows.cluster_id[("q1", 2)] == "c1"
+    assert rows.negative_kind[("q1", 1000)] == "other_question"
+
+
+def test_a_dropped_score_row_shifts_no_other():
+    questions, candidates, negatives, given = course()
+    table = rewarded_texts(questions, candidates, negatives, given.iloc[2:])
+    rows = table.set_index(["question_id", "candidate_index"]).reward
+    assert np.isnan(rows[("q1", 0)])
+    assert rows[("q1", 1)] == 2.0
+
+
+def test_a_text_of_an_unknown_question_is_named():
+    questions, candidates, negatives, given = course()
+    with pytest.raises(InputError, match=r"question q1 .*dvc repro"):
+        rewarded_texts(questions[questions.question_id != "q1"], candidates, negatives, given)
+
+
+def test_held_out_scorers_select_nothing():
+    questions, candidates, negatives, given = course()
+    flipped = given.copy()
+    is_heldout = flipped.role == "heldout"
+    flipped.loc[is_heldout, "value"] = np.random.default_rng(1).normal(size=is_heldout.sum())
+    flipped.loc[is_heldout, "reason"] = None
+    gone = given[~is_heldout]
+    found = []
+    for table in (given, flipped, gone):
+        rows = rewarded_texts(questions, candidates, negatives, table)
+        pairs = pair_texts(rows, PARAMS)
+        found.append((pairs, drop_texts(rows, pairs, PARAMS)))
+    for pairs, drops in found[1:]:
+        pd.testing.assert_frame_equal(pairs, found[0][0])
+        pd.testing.assert_frame_equal(drops, found[0][1])
+    assert len(found[0][0])
+
+
+# ---- properties ---------------------------------------------------------------------------
+
+REWARD = st.none() | st.integers(0, 20).map(lambda n: n / 4) | st.floats(0, 5)
+TEXT = st.sampled_from(["", " ", "a", "A", "b", "c d", "C  d", "e", "f", "g"])
+
+
+@st.composite
+def tables(draw) -> pd.DataFrame:
+    rows = []
+    for name in draw(st.lists(st.sampled_from("pqr"), min_size=1, max_size=3, unique=True)):
+        indices = draw(st.sets(st.sampled_from([0, 1, 2, 3, 100, 101]), max_size=6))
+        indices |= draw(st.sets(st.sampled_from([1000, 1001, 1002, 1003])))
+        rows += [(name, i, draw(TEXT), draw(REWARD)) for i in sorted(indices)]
+    # one question that always gives a pair
+    return texts(*rows, ("z", 0, "low", 0.0), ("z", 1, "high", 5.0))
+
+
+SETTINGS = st.builds(
+    Params,
+    min_score_gap=st.sampled_from([0.0, 0.25, 0.3, 1.0]),
+    pairs_per_question=st.integers(1, 4),
+    negatives_per_question=st.integers(0, 3),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(tables(), SETTINGS)
+def test_every_text_is_in_a_pair_or_in_drops_and_never_in_both(table: pd.DataFrame, given_: Params):
+    pairs = pair_texts(table, given_)
+    drops = drop_texts(table, pairs, given_)
+    artifacts.validate(Preferences, artifacts.conform(Preferences, pairs), Path("preferences"))
+    artifacts.validate(Drops, artifacts.conform(Drops, drops), Path("drops"))
+    paired = {(q, i) for q, c, r in pair_keys(pairs) for i in (c, r)}
+    dropped = list(zip(drops.question_id, drops.candidate_index, strict=True))
+    assert paired.isdisjoint(dropped)
+    assert len(dropped) == len(set(dropped))
+    assert paired | set(dropped) == set(zip(table.question_id, table.candidate_index, strict=True))
+
+
+@settings(max_examples=25, deadline=None)
+@given(tables(), SETTINGS)
+def test_pairs_keep_the_gap_and_the_places(table: pd.DataFrame, given_: Params):
+    pairs = pair_texts(table, given_)
+    assert (pairs.score_gap >= given_.min_score_gap - 1e-9).all()
+    assert (pairs.chosen_score > pairs.rejected_score).all()
+    is_negative = pairs.rejected_origin == "negative"
+    by_question = pairs.groupby("question_id").size()
+    assert pairs[~is_negative].groupby("question_id").size().le(given_.pairs_per_question).all()
+    assert pairs[is_negative].groupby("question_id").size().le(given_.negatives_per_question).all()
+    for name, ranks in pairs.groupby("question_id").pair_rank:
+        assert sorted(ranks) == list(range(1, by_question[name] + 1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(tables(), SETTINGS)
+def test_without_limits_the_pairs_are_all_that_a_double_loop_finds(
+    table: pd.DataFrame, given_: Params
+):
+    free = Params(given_.min_score_gap, 1000, 0)
+    ours = table[(table.candidate_index < 1000) & table.reward.notna() & (table.text_key != "")]
+    rows: list[Any] = list(ours.itertuples())
+    expected = {
+        (a.question_id, a.text_key, b.text_key)
+        for a, b in itertools.permutations(rows, 2)
+        if a.question_id == b.question_id and a.text_key != b.text_key
+        if a.reward > b.reward and a.reward - b.reward >= free.min_score_gap - 1e-9
+    }
+    pairs = pair_texts(table, free)
+    found = [
+        (q, " ".join(c.lower().split()), " ".join(r.lower().split()))
+        for q, c, r in zip(pairs.question_id, pairs.chosen, pairs.rejected, strict=True)
+    ]
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(tables(), SETTINGS, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_does_not_matter(table: pd.DataFrame, given_: Params, random):
+    order = list(range(len(table)))
+    random.shuffle(order)
+    turned = table.iloc[order].reset_index(drop=True)
+    pairs, again = pair_texts(table, given_), pair_texts(turned, given_)
+    pd.testing.assert_frame_equal(pairs, again)
+    pd.testing.assert_frame_equal(
+        drop_texts(table, pairs, given_), drop_texts(turned, again, given_)
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(tables(), SETTINGS)
+def test_another_question_changes_nothing_in_this_one(table: pd.DataFrame, given_: Params):
+    more = pd.concat([table, texts(("y", 0, "a", 5.0), ("y", 1, "b", 0.0))], ignore_index=True)
+    found = pair_texts(more, given_)
+    pd.testing.assert_frame_equal(
+        found[found.question_id != "y"].reset_index(drop=True), pair_texts(table, given_)
+    )
+
+
+# ---- errors, report, stage ----------------------------------------------------------------
+
+
+def test_no_pair_at_all_says_what_to_do():
+    table = texts(("q", 0, "a", 3.0), ("q", 1, "b", 3.25))
+    with pytest.raises(InputError, match=r"widest gap 0\.25 stars.*Lower min_score_gap"):
+        pair_texts(table, PARAMS)
+    with pytest.raises(InputError, match=r"widest gap 0\.00 stars"):
+        pair_texts(texts(("q", 0, "a", None)), PARAMS)
+
+
+@pytest.mark.parametrize("wrong", [Params(-0.1, 1, 1), Params(0.1, -1, 1), Params(0.1, 1, -1)])
+def test_a_negative_parameter_is_refused(wrong: Params):
+    with pytest.raises(InputError, match=r"build_preferences\..* is negative"):
+        pair_texts(texts(("q", 0, "a", 1.0), ("q", 1, "b", 3.0)), wrong)
+
+
+def test_the_widest_gap_is_within_a_question():
+    assert widest_gap(texts(("q", 0, "a", 1.0), ("q", 1, "b", 2.5), ("r", 0, "a", 5.0))) == 1.5
+
+
+@pytest.mark.parametrize("split", ["test", "judge", "validation"])
+def test_a_pair_outside_the_train_split_is_named(split: str):
+    questions = invented.questions()
+    pairs = invented.preferences()
+    check_split(pairs, questions)
+    moved = questions.assign(split=questions.split.mask(questions.question_id == "q1", split))
+    with pytest.raises(InputError, match=f"question q1 .*split '{split}'"):
+        check_split(pairs, moved)
+
+
+def test_a_pair_whose_cluster_is_tested_is_named_although_its_question_is_not():
+    questions = invented.questions()
+    clusters = questions.cluster_id.mask(questions.question_id == "q4", "c1")
+    with pytest.raises(InputError, match=r"question q1 .*split 'test'"):
+        check_split(invented.preferences(), questions.assign(cluster_id=clusters))
+
+
+def test_the_report_by_hand():
+    table = texts(
+        ("q", 100, "one two three", 4.0),
+        ("q", 0, "one", 1.0),
+        ("q", 1, "one two", None),
+        ("q", 1001, "w x y z", 2.0),
+        ("q", 1002, "w", None),
+        ("r", 0, "alone", 4.0),
+    )
+    pairs = pair_texts(table, PARAMS)
+    numbers = summarize(table, pairs)
+    assert numbers == {
+        "pairs_n": 2,
+        "questions_n": 2,
+        "questions_paired_n": 1,
+        "candidates_n": 4,
+        "unscored_n": 1,
+        "negatives_n": 2,
+        "negatives_unscored_n": 1,
+        "score_gap_median_stars": 2.5,
+        "chosen_longer_frac": 0.5,
+        "chosen_mean_words": 3.0,
+        "rejected_mean_words": 2.5,
+        "chosen_sft_n": 0,
+        "chosen_student_n": 2,
+        "rejected_sft_n": 1,
+        "rejected_student_n": 0,
+        "rejected_negative_n": 1,
+    }
+    details = tabulate(pairs, drop_texts(table, pairs, PARAMS))
+    assert details["score_gaps"] == [{"low_stars": 2.0, "n": 1}, {"low_stars": 3.0, "n": 1}]
+    assert details["negative_kinds"] == [{"negative_kind": KINDS[1], "n": 1}]
+    assert details["drops"] == [
+        {"origin": "negative", "reason": "unscored", "n": 1},
+        {"origin": "sft", "reason": "only_candidate", "n": 1},
+        {"origin": "sft", "reason": "unscored", "n": 1},
+    ]
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """The stage in a folder with the invented course."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tracking, "record", lambda *args: None)
+    section = {"min_score_gap": 1.0, "pairs_per_question": 3, "negatives_per_question": 1}
+    monkeypatch.setattr(params, "declared", lambda name: {"build_preferences": section})
+    for schema, frame in zip((Questions, Candidates, Negatives, Scores), course(), strict=True):
+        artifacts.write(schema, frame)
+    return tmp_path
+
+
+def test_the_stage_writes_what_it_announces_and_leaves_its_inputs_alone(stage: Path):
+    inputs = {path: path.read_bytes() for path in (stage / "data").iterdir()}
+    build_preferences.main()
+    outputs = sorted(path.name for path in (stage / "data").iterdir() if path not in inputs)
+    assert outputs == ["drops.parquet", "preferences.parquet"]
+    assert {path: path.read_bytes() for path in inputs} == inputs
+    report = json.loads((stage / "reports/build_preferences.json").read_text())
+    pairs = artifacts.read(Preferences)
+    assert report["metrics"]["pairs_n"] == len(pairs) == 4
+    assert set(artifacts.read(Drops).question_id) == {"q2"}
+
+
+def test_the_same_input_gives_the_same_bytes(stage: Path):
+    files = ["data/preferences.parquet", "data/drops.parquet", "reports/build_preferences.json"]
+    build_preferences.main()
+    once = [(stage / name).read_bytes() for name in files]
+    build_preferences.main()
+    assert [(stage / name).read_bytes() for name in files] == once
+
+
+def test_a_leaking_table_leaves_no_report(stage: Path):
+    questions = invented.questions()
+    artifacts.write(Questions, questions.assign(split="test"))
+    with pytest.raises(InputError, match="question q1"):
+        build_preferences.main()
+    assert not (stage / "reports").exists()

