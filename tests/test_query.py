@@ -225,6 +225,11 @@ def test_a_failure_while_rows_are_fetched_is_one_line_too():
     assert "Conversion Error" in message("select (range || 'x')::int from range(5)")
 
 
+def test_two_questions_at_once_are_refused_rather_than_half_answered():
+    assert "2 statements" in message("select 1; select 2")
+    assert "0 statements" in message(" -- nothing")
+
+
 def test_an_unknown_ready_made_query_gets_the_nearest_name():
     with pytest.raises(InputError, match="Did you mean 'gap_histogram'"):
         named_query("gap_histogramm")
@@ -255,7 +260,6 @@ ATTACKS = [
     "from read_parquet('http://127.0.0.1:9/x.parquet')",
     "from read_csv('s3://bucket/x.csv')",
     "from duckdb_secrets()",
-    "from secret",  # a variable of the Python that runs the query
     "copy (select 1) to 'stolen.csv'",
     "copy scores to 'data/scores.parquet' (use_tmp_file false)",
     "with x as (copy (select 1) to 'data/scores.parquet' (use_tmp_file false)) from x",
@@ -308,8 +312,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("sql", ATTACKS)
 def test_a_query_reads_no_file_changes_nothing_and_leaves_nothing(checkout: Path, sql: str):
     Path("secret.txt").write_text("secret\n")
-    secret = checkout  # a name that DuckDB could find in this frame
-    before = files(secret)
+    before = files(checkout)
     message(sql)
     assert files(checkout) == before
 

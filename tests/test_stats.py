@@ -145,7 +145,7 @@ def test_holm_by_hand():
     assert corrected == pytest.approx([0.5, 0.04, np.nan, 0.06, 0.06], nan_ok=True)
 
 
-@settings(deadline=None)  # the first call imports statsmodels
+@settings(deadline=None, max_examples=20)  # importing statsmodels is slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_agrees_with_statsmodels(values: list[float]):
     from statsmodels.stats.multitest import multipletests

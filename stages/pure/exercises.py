@@ -1,17 +1,15 @@
 """Copying exercises for a model that is trained from nothing.
 
 A language model that has met few questions learns them by heart and never learns to take
-the key from the prompt. Questions of random words can only be answered by copying, so
-they teach that and nothing else: no exercise holds a question of any split.
+the key from the prompt. A request about random words can only be answered by copying, so
+it teaches that and nothing else: no exercise holds a question of any split.
 """
 
 import re
 
 import numpy as np
 
-from stages.pure.prompts import LETTERS, key_text, render_prompt
-
-ANSWERS = ["The right answer is {key}.", "The answer is {key}.", "It is {key}.", "{key} is right."]
+from stages.pure.prompts import render_task
 
 
 def words_of(texts: list[str]) -> list[str]:
@@ -20,16 +18,11 @@ def words_of(texts: list[str]) -> list[str]:
 
 
 def copying(words: list[str], rng: np.random.Generator) -> tuple[str, str]:
-    """One question of random words and the answer that copies its key: (prompt, answer)."""
+    """A request about one to three random words, and the answer that names them."""
 
     def phrase(shortest: int, longest: int) -> str:
-        return " ".join(rng.choice(words, size=rng.integers(shortest, longest + 1)))
+        count = int(rng.integers(shortest, longest + 1))
+        return " ".join(words[i] for i in rng.integers(len(words), size=count))
 
-    options_n = int(rng.integers(4, 6))
-    question: dict[str, object] = {
-        f"option_{letter.lower()}": phrase(1, 3) for letter in LETTERS[:options_n]
-    }
-    question |= {"stem": phrase(3, 9) + "?", "options_n": options_n}
-    question["key"] = LETTERS[int(rng.integers(options_n))]
-    answer = ANSWERS[int(rng.integers(len(ANSWERS)))]
-    return render_prompt(question), answer.format(key=key_text(question))
+    key = phrase(1, 3)
+    return f"{phrase(1, 6)}\n{render_task(key)}", f"The right answer is {key}."

@@ -11,17 +11,16 @@ from stages.pure.views import Missing
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that the stages left.
+    """Everything that the stages left; a text in place of a thing says why it is missing.
 
-    tables: name -> table, or the reason why it is missing ("preferences",
-    "explanations_sft"). reports: stage -> content of reports/<stage>.json. curves: stage ->
-    training log. given: the parameters that dvc.yaml declares. digests: model -> digest, or
-    the reason why it has none.
+    tables: by name ("preferences", "explanations_sft"). reports: stage -> content of
+    reports/<stage>.json. curves: training -> log. given: the parameters that dvc.yaml
+    declares. digests: model -> digest. examples: questions to show.
     """
 
     tables: Mapping[str, pd.DataFrame | str]
-    reports: Mapping[str, dict[str, Any]]
-    curves: Mapping[str, pd.DataFrame]
+    reports: Mapping[str, dict[str, Any] | str]
+    curves: Mapping[str, pd.DataFrame | str]
     given: Mapping[str, Any]
     digests: Mapping[str, str]
     examples: int

@@ -75,9 +75,9 @@ def made(material: Material) -> Section:
         "made",
         "How was it made?",
         ["A digest is the one that dvc.lock holds: the same digest means the same bytes."],
-        tables=[Table("Models by digest.", ["Model", "Digest"], digests)],
+        tables=[Table("Models by digest", "", ["Model", "Digest"], digests)],
         folded=[
-            Table("All parameters.", ["Parameter", "Value"], parameters),
+            Table("All parameters", "", ["Parameter", "Value"], parameters),
             *(
                 page_training.metrics_table(material, [stage], f"Numbers of {stage}")
                 for stage in sorted(material.reports)
@@ -103,10 +103,12 @@ def summary(material: Material) -> str:
     head, text = notice(material)
     lines = ["# Results", "", f"**{head}.** {text}", ""]
     results = page_results.results(material)
-    lines += [f"- {sentence}" for _, sentence in results.findings]
+    for found in results.findings:
+        lines += [f"{found.title}:", ""]
+        lines += [*(f"- {sentence}" for _, sentence in found.sentences), ""]
     for table in results.tables[:3]:
-        lines += ["", *markdown(table)]
-    lines += ["", "The full report is `reports/index.html`.", ""]
+        lines += [*markdown(table), ""]
+    lines += ["The full report is `reports/index.html`.", ""]
     return "\n".join(lines)
 
 
@@ -118,7 +120,12 @@ def markdown(table: Table | Missing) -> list[str]:
     def cell(part: Cell) -> str:
         return f"{part.text} ({part.note})" if part.note else part.text
 
-    lines = [table.caption, "", row(table.head), row(["---"] * len(table.head))]
+    lines = [
+        f"**{table.title}.** {table.caption}",
+        "",
+        row(table.head),
+        row(["---"] * len(table.head)),
+    ]
     return lines + [row([name, *map(cell, values)]) for name, values in table.rows]
 
 

@@ -28,12 +28,13 @@ def pairs(material: Material) -> Section:
 def gap_figure(preferences: pd.DataFrame) -> Figure:
     """Histogram of score_gap by the origin of the rejected text."""
     groups = {
-        f"rejected: {origin}": rows.score_gap.tolist()
+        str(origin): rows.score_gap.tolist()
         for origin, rows in preferences.groupby("rejected_origin")
     }
     gap = preferences.score_gap
     told = f"Gap between chosen and rejected: median {gap.median():.2f} stars, "
-    told += f"from {gap.min():.2f} to {gap.max():.2f}, over {len(gap)} pairs."
+    told += f"from {gap.min():.2f} to {gap.max():.2f}, over {len(gap)} pairs. Colours show where "
+    told += "the rejected text is from."
     svg = figures.histogram("gaps", groups, "score gap (stars)", "pairs")
     return Figure("Gaps of the pairs", told, svg)
 
@@ -66,9 +67,9 @@ def pair_table(preferences: pd.DataFrame) -> Table:
         for name, group in [("all pairs", origins), *groups]
     ]
     head = ["Chosen over rejected", "Pairs", "Questions", "Median gap (stars)", "Chosen is longer"]
-    caption = "Pairs by origin. If the chosen text were longer in far more than half of the pairs, "
+    caption = "If the chosen text were longer in far more than half of the pairs, "
     caption += "DPO would be taught length."
-    return Table(caption, [*head, "Words, chosen", "Words, rejected"], rows)
+    return Table("Pairs by origin", caption, [*head, "Words, chosen", "Words, rejected"], rows)
 
 
 def drop_table(drops: pd.DataFrame) -> Table:
@@ -78,7 +79,7 @@ def drop_table(drops: pd.DataFrame) -> Table:
         (str(reason).replace("_", " "), cells(wording.number(n, "n") for n in counts.loc[reason]))
         for reason in counts.index
     ]
-    return Table("Texts in no pair, by reason and origin.", ["Reason", *counts.columns], rows)
+    return Table("Texts in no pair", "By reason and origin.", ["Reason", *counts.columns], rows)
 
 
 def data(material: Material) -> Section:
@@ -117,6 +118,6 @@ def waterfall(questions: pd.DataFrame, rejects: pd.DataFrame) -> Table:
     rows.append(row("clusters", lambda kept, _: kept.cluster_id.nunique()))
     splits = [name for name in SPLITS if (questions.split == name).any()]
     rows += [row(f"questions: {name}", split(name)) for name in splits]
-    caption = "Rows and questions per course. A cluster of near-identical questions lies in one "
+    caption = "A cluster of near-identical questions lies in one "
     caption += "split; courses may share one, so columns need not add up."
-    return Table(caption, ["Step", "all", *names], rows)
+    return Table("Rows and questions per course", caption, ["Step", "all", *names], rows)

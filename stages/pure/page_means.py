@@ -30,9 +30,11 @@ def policy_table(table: pd.DataFrame, headline: list[str]) -> Table:
         (label, [mean_cell(found.get((policy, decoding, metric))) for metric in headline])
         for policy, decoding, label in places(table)
     ]
-    caption = "Mean of each policy over the test questions. Sampled at the temperature of the "
-    caption += "parameter decoding.temperature; greedy takes the likeliest token each time."
-    return Table(caption, ["Policy", *(heading(metric) for metric in headline)], rows)
+    caption = "Over all test questions. Sampled at the temperature of the parameter "
+    caption += "decoding.temperature; greedy takes the likeliest token each time."
+    return Table(
+        "Mean of each policy", caption, ["Policy", *(heading(metric) for metric in headline)], rows
+    )
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -52,7 +54,7 @@ def mean_cell(row: dict[str, Any] | None) -> Cell:
 
 def heading(metric: str) -> str:
     """A metric's label with its unit where the numbers do not show it."""
-    label, unit = METRICS[metric].label, METRICS[metric].unit
+    label, unit = wording.title(METRICS[metric].label), METRICS[metric].unit
     return f"{label} (stars)" if unit == "stars" else label
 
 
@@ -61,7 +63,7 @@ def mean_figure(table: pd.DataFrame, metric: str, level: float) -> Figure | Miss
     shown = METRICS[metric]
     known = records(table[(table.course == ALL) & (table.metric == metric)].dropna(subset=["mean"]))
     if not known:
-        return Missing(shown.label, "no text has a value")
+        return Missing(wording.title(shown.label), "no text has a value")
     policies = [policy for policy in ORDER if any(row["policy"] == policy for row in known)]
     series: dict[str, list[tuple[float, float, float]]] = {}
     for row in known:
@@ -81,4 +83,4 @@ def mean_figure(table: pd.DataFrame, metric: str, level: float) -> Figure | Miss
     axis = AXES.get(shown.unit, shown.unit)
     svg = figures.dots(f"mean-{metric.replace('_', '-')}", labels, series, axis)
     caption = f"Mean with {wording.level(level)} interval"
-    return Figure(shown.label, f"{caption}: {told or 'greedy only'}.", svg)
+    return Figure(wording.title(shown.label), f"{caption}: {told or 'greedy only'}.", svg)

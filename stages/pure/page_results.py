@@ -10,7 +10,7 @@ from stages.pure.catalogue import METRICS
 from stages.pure.comparison import ALL, DECODINGS, PAIRS
 from stages.pure.material import Material
 from stages.pure.page_means import heading, mean_figure, policy_table
-from stages.pure.views import Cell, Figure, Missing, Section, Table, cells
+from stages.pure.views import Cell, Findings, Missing, Section, Table, cells
 
 MAIN = [("dpo", "sft"), ("dpo", "ilearner")]
 
@@ -54,19 +54,26 @@ def how_to_read(level: float) -> str:
     return (
         "Every policy explains the same unseen questions. Small print is the "
         f"{wording.level(level)} interval, from resampling clusters of near-identical questions. "
-        "p is from flipping the signs of whole clusters, after Holm's correction over the held-out metrics of a table. "
+        "p is from flipping the signs of whole clusters, after Holm's correction over the "
+        "held-out metrics of a table. "
         "“Could see” is the smallest true difference that a test of this size finds four times "
         "in five; a smaller one may be there and go unseen."
     )
 
 
-def findings(table: pd.DataFrame, headline: list[str], level: float) -> list[tuple[str, str]]:
+def findings(table: pd.DataFrame, headline: list[str], level: float) -> list[Findings]:
     """One sentence per headline metric for DPO against SFT, then against ILearner, sampled."""
-    said = []
-    for a, b in MAIN:
-        for row in rows_of(table, a, b, "sampled", ALL, headline):
-            said.append((wording.verdict(row)[1], wording.sentence(row, wording.level(level))))
-    return said
+    confidence = wording.level(level)
+    return [
+        Findings(
+            f"{wording.POLICY[a]} against {wording.POLICY[b]}",
+            [
+                (wording.verdict(row)[1], wording.sentence(row, confidence))
+                for row in rows_of(table, a, b, "sampled", ALL, headline)
+            ],
+        )
+        for a, b in MAIN
+    ]
 
 
 def rows_of(
@@ -102,10 +109,10 @@ def difference_table(table: pd.DataFrame, a: str, b: str, headline: list[str]) -
     questions, clusters = (
         max(row[name] for row in main.values()) for name in ("questions_n", "clusters_n")
     )
-    caption = f"{title}, paired over {questions} questions in {clusters} clusters. Shares in "
-    caption += "percent points; p and the words are on the sampled texts."
+    caption = f"Paired over {questions} questions in {clusters} clusters. Shares in percent "
+    caption += "points; p and the words are on the sampled texts."
     head = ["Metric", "Difference, sampled", "Difference, greedy", "p (Holm)", "Could see"]
-    return Table(caption, [*head, "In words"], rows)
+    return Table(title, caption, [*head, "In words"], rows)
 
 
 def verdict_cell(row: dict[Any, Any]) -> Cell:
@@ -129,18 +136,18 @@ def role_table(table: pd.DataFrame, headline: list[str] | None) -> Table | Missi
     headline: the held-out metrics to show; None shows every metric there is.
     """
     found = rows_of(table, "dpo", "sft", "sampled", ALL, list(METRICS))
-    caption = "DPO minus SFT, sampled, on every metric. Without correction for their number."
+    title, caption = "Every metric", "DPO minus SFT, sampled. p values are not corrected here."
     if headline is not None:
-        caption = "DPO minus SFT, sampled, on the scorer that chose the pairs (reward) beside "
-        caption += "those that chose nothing. A reward rises by construction; what counts is the "
-        caption += "rest."
+        title = "Reward beside held-out scorers"
+        caption = "DPO minus SFT, sampled. The reward chose the pairs and rises by construction; "
+        caption += "the others chose nothing, and count."
         found = [
             row
             for row in found
             if row["role"] == "reward" or (row["role"] == "heldout" and row["metric"] in headline)
         ]
     if not found:
-        return Missing("reward beside held-out scorers", "DPO and SFT share no question")
+        return Missing(title, "DPO and SFT share no question")
     found.sort(key=lambda row: ["reward", "heldout", "diagnostic"].index(row["role"]))
     rows = []
     for row in found:
@@ -148,7 +155,7 @@ def role_table(table: pd.DataFrame, headline: list[str] | None) -> Table | Missi
         role = {"heldout": "held out"}.get(row["role"], row["role"])
         numbers = cells([role, *(wording.number(row[s], unit) for s in ("mean_b", "mean_a"))])
         rows.append((heading(row["metric"]), [*numbers, difference_cell(row), verdict_cell(row)]))
-    return Table(caption, ["Metric", "Role", "SFT", "DPO", "Difference", "In words"], rows)
+    return Table(title, caption, ["Metric", "Role", "SFT", "DPO", "Difference", "In words"], rows)
 
 
 def courses(material: Material) -> Section:
@@ -166,9 +173,11 @@ def courses(material: Material) -> Section:
                 *(difference_cell(by_metric.get(m)) for m in material.headline),
             ]
             rows.append(("all courses" if course == ALL else course, row))
-        caption = "DPO minus SFT per course, sampled, with intervals. Shares in percent points."
+        caption = "Sampled, with intervals. Shares in percent points."
         head = ["Course", "Questions", *(heading(m) for m in material.headline)]
-        return Table(caption, head, rows) if names else Missing("per course", "no course is named")
+        if not names:
+            return Missing("DPO minus SFT per course", "no course is named")
+        return Table("DPO minus SFT per course", caption, head, rows)
 
     note = "A course has few clusters, so its interval is wide; a course whose interval includes 0 "
     note += "does not contradict the others."

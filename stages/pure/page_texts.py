@@ -8,9 +8,10 @@ import pandas as pd
 from stages.pure import prompts, wording
 from stages.pure.catalogue import METRICS
 from stages.pure.material import Material
+from stages.pure.page_means import ORDER
 from stages.pure.views import Example, Missing, Section, Table, cells
 
-WRITTEN = ["explanations_student", "explanations_sft", "explanations_ilearner", "explanations_dpo"]
+WRITTEN = [f"explanations_{policy}" for policy in ORDER]
 
 
 def texts(material: Material) -> Section:
@@ -56,7 +57,7 @@ def example(question: dict[str, Any], written: pd.DataFrame, material: Material)
     of_question = written[written.question_id == question["question_id"]]
     first = of_question.sort_values("explanation_index").drop_duplicates("policy")
     said = []
-    for row in first.to_dict("records"):
+    for row in sorted(first.to_dict("records"), key=lambda row: ORDER.index(row["policy"])):
         text = row["explanation"].strip() or "(empty)"
         said.append((wording.POLICY[row["policy"]], text, remarks(row, material)))
     options = [
@@ -75,16 +76,17 @@ def remarks(row: dict[str, Any], material: Material) -> str:
     for column in ("policy", "question_id", "decoding", "explanation_index"):
         wanted &= table[column] == row[column]
     values = table[wanted].set_index("metric").value.to_dict()
-    return " · ".join(remark(m, values[m]) for m in material.headline if m in values)
+    known = [m for m in material.headline if not wording.is_missing(values.get(m))]
+    return " · ".join(remark(metric, values[metric]) for metric in known)
 
 
 def remark(metric: str, value: float) -> str:
     """One value in a few words."""
     label, unit = METRICS[metric].label, METRICS[metric].unit
-    if metric == "oracle" and not wording.is_missing(value):
+    if metric == "oracle":
         return "correct" if value == 1 else "not correct"
     if unit in ("words", "tokens"):
-        return wording.number(value, "n") + f" {unit}"
+        return f"{value:.0f} {unit if value != 1 else unit.removesuffix('s')}"
     return f"{label} {wording.number(value, unit)}"
 
 
@@ -110,7 +112,7 @@ def round_table(explanations: pd.DataFrame) -> Table:
             wording.number(group.words.mean(), "words"),
         ]
         rows.append((f"{decoding}, round {number}", cells(values)))
-    caption = "Texts per round; round 0 is the first answer. The loop stops when the verifier is "
+    caption = "Round 0 is the first answer. The loop stops when the verifier is "
     caption += "content, so the ratings of final texts are high by construction."
     head = ["Round", "Texts", "Final here", "Verifier (stars)", "Verifier, final ones", "Words"]
-    return Table(caption, head, rows)
+    return Table("Texts per round", caption, head, rows)

@@ -40,16 +40,16 @@ def scorers(material: Material) -> Section:
 
 def metrics_table(material: Material, stages: list[str], caption: str) -> Table | Missing:
     """The numbers of several reports side by side."""
-    known = [stage for stage in stages if stage in material.reports]
-    if not known:
-        return Missing(caption, f"reports/{stages[0]}.json does not exist")
-    numbers = {stage: material.reports[stage].get("metrics", {}) for stage in known}
+    found = {stage: material.reports[stage] for stage in stages}
+    numbers = {s: body["metrics"] for s, body in found.items() if not isinstance(body, str)}
+    lost = [f"{title_of(s)} not available: {why}" for s, why in found.items() if s not in numbers]
+    if not numbers:
+        return Missing(caption, "; ".join(str(why) for why in found.values()))
     rows = [
-        (spoken(name)[0], [Cell(value_of(numbers[stage], name)) for stage in known])
+        (spoken(name)[0], [Cell(value_of(values, name)) for values in numbers.values()])
         for name in sorted(set().union(*numbers.values()))
     ]
-    lost = [f"{stage}: not available" for stage in stages if stage not in known]
-    return Table("; ".join([caption, *lost]) + ".", ["Number", *map(title_of, known)], rows)
+    return Table(caption, "; ".join(lost), ["Number", *map(title_of, numbers)], rows)
 
 
 def title_of(stage: str) -> str:
@@ -73,10 +73,11 @@ def training(material: Material) -> Section:
     """One picture per training and panel."""
     parts: list[Figure | Missing] = []
     for stage, title in TRAININGS.items():
-        if stage not in material.curves:
-            parts.append(Missing(f"curve of {title}", f"reports/curves/{stage}.csv does not exist"))
+        curve = material.curves[stage]
+        if isinstance(curve, str):
+            parts.append(Missing(f"curve of {title}", curve))
         else:
-            parts += curve_figures(stage, title, material.curves[stage])
+            parts += curve_figures(stage, title, curve)
     return Section("training", "How did training go?", figures=parts)
 
 
@@ -93,18 +94,22 @@ def curve_figures(stage: str, title: str, curve: pd.DataFrame) -> list[Figure | 
         for fold, rows in by_fold(curve):
             series |= {f"{c}{fold}": (rows.step.tolist(), rows[c].tolist()) for c in columns}
         name = f"curve-{stage}-{panel}".replace("_", "-").replace(" ", "-")
-        ends = [
-            f"{c} from {known.iloc[0]:.3g} to {known.iloc[-1]:.3g}"
-            for c in columns
-            if len(known := curve[c].dropna())
-        ]
-        told = f"{title}, {panel}: {'; '.join(ends)}.".replace("-", wording.MINUS)
+        ends = []
+        for shown, (_, values) in series.items():
+            known = [value for value in values if not wording.is_missing(value)]
+            ends += [f"{shown} from {short(known[0])} to {short(known[-1])}"] if known else []
+        told = f"{wording.title('; '.join(ends))}."
         svg = figures.lines(name, dict(list(series.items())[:4]), "step", panel)
         drawn.append(Figure(f"{title}: {panel}", told, svg))
     if not drawn:
         names = ", ".join(map(str, curve.columns)) or "none"
         return [Missing(f"curve of {title}", f"no known column among: {names}")]
     return drawn
+
+
+def short(value: float) -> str:
+    """Three significant digits."""
+    return f"{value:.3g}".replace("-", wording.MINUS)
 
 
 def by_fold(curve: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -31,18 +31,28 @@ def distractor_texts(question: Mapping[str, Any]) -> list[str]:
 
 
 def render_question(question: Mapping[str, Any]) -> str:
-    """Stem, lettered options and key, one per line."""
+    """Stem, lettered options and the letter of the key, one per line."""
     lines = [f"Question: {question['stem']}"]
-    # A space follows the letter and nothing precedes it, so that "\nA" is one token
+    # A space follows the colon and nothing precedes the letter, so that "\nA" is one token
     # for byte-pair vocabularies whatever the option's text is.
     lines += [f"{letter}: {text}" for letter, text in zip(LETTERS, options(question), strict=False)]
-    lines.append(f"Answer: {question['key']}: {key_text(question)}")
+    lines.append(f"Answer: {question['key']}")
     return "\n".join(lines)
+
+
+def render_task(key: str) -> str:
+    """The request itself. It ends with the key's text, right before the answer starts.
+
+    A small model learns to take the key over when the words before it stand nowhere else
+    in the prompt and nothing follows it; after "Answer: B: <key>" in the middle it did not
+    (reports/log.md, 2026-11-20).
+    """
+    return f"Explain why it is {key}"
 
 
 def render_prompt(question: Mapping[str, Any]) -> str:
     """What the generator is asked: the question with its key, then the task."""
-    return f"{render_question(question)}\nExplain the answer."
+    return f"{render_question(question)}\n{render_task(key_text(question))}"
 
 
 def render_refinement(question: Mapping[str, Any], previous: str, rating: float) -> str:
@@ -54,13 +64,8 @@ def render_refinement(question: Mapping[str, Any], previous: str, rating: float)
     """
     return (
         f"{render_question(question)}\nLast explanation: {previous}\n"
-        f"Rating: {rating:.1f}\nWrite a better explanation."
+        f"Rating: {rating:.1f}\nBetter: {render_task(key_text(question))}"
     )
-
-
-def render_rated(question: Mapping[str, Any], explanation: str) -> str:
-    """What the verifier and the judge read: the question with its key and an explanation."""
-    return f"{render_question(question)}\nExplanation: {explanation}"
 
 
 def declarative(stem: str, option: str) -> str:

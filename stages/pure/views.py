@@ -1,7 +1,7 @@
 """What a page is made of: tables, figures, and the honest gap."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Cell:
 class Table:
     """head[0] names the first column; each row starts with its own name."""
 
-    caption: str
+    title: str
+    caption: str  # what the title does not say
     head: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Cell]]]
     kind: str = "table"
@@ -43,17 +44,25 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Findings:
+    """What one comparison says: tone and sentence each."""
+
+    title: str
+    sentences: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Section:
     """A titled part of the page: paragraphs, what is always shown, and what unfolds."""
 
     anchor: str
     title: str
     paragraphs: Sequence[str] = ()
-    findings: Sequence[tuple[str, str]] = ()  # tone, sentence
+    findings: Sequence["Findings"] = ()
     figures: Sequence[Figure | Missing] = ()
     tables: Sequence[Table | Missing] = ()
     folded: Sequence[Table | Missing] = ()
-    examples: Sequence["Example"] = field(default_factory=tuple)
+    examples: Sequence["Example"] = ()
 
 
 @dataclass(frozen=True)

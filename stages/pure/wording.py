@@ -15,6 +15,7 @@ SIGNIFICANCE = 0.05
 POLICY = {"student": "Students", "sft": "SFT", "dpo": "DPO", "ilearner": "ILearner"}
 DIGITS = {"stars": 2, "words": 1, "tokens": 1, "score": 3, "corr": 2, "n": 0, "nats": 3}
 DIGITS |= {"stars2": 3, "seconds": 1}
+SPACE = "\u00a0"  # keeps a number and its unit on one line
 AFTER = {"stars": " stars", "words": " words", "tokens": " tokens", "nats": " nats"}
 AFTER |= {"seconds": " s"}
 
@@ -29,7 +30,7 @@ def number(value: float | None, unit: str, after: bool = False) -> str:
     if value is None or is_missing(value):
         return NONE
     if unit == "frac":
-        return f"{percent(value)} %"
+        return f"{percent(value)}{SPACE}%"
     text = f"{value:,.{DIGITS[unit]}f}".replace(",", "\u202f").replace("-", MINUS)
     return text + (AFTER.get(unit, "") if after else "")
 
@@ -38,16 +39,19 @@ def percent(share: float) -> str:
     """A share as percent: whole from 10 on, else with one digit."""
     points = 100 * share
     digits = 0 if abs(points) >= 9.95 or points == 0 else 1
-    return f"{points:.{digits}f}".replace("-", MINUS)
+    return f"{points:.{digits}f}"
 
 
 def change(value: float | None, unit: str, after: bool = False) -> str:
     """A difference with its sign; of shares in percent points."""
     if value is None or is_missing(value):
         return NONE
-    text = percent(value) if unit == "frac" else number(value, unit)
-    sign = "" if text.startswith(MINUS) or value == 0 else "+"
-    return sign + text + ((" points" if unit == "frac" else AFTER.get(unit, "")) if after else "")
+    digits = f"{100 * value:.1f}" if unit == "frac" else f"{value:.{DIGITS[unit]}f}"
+    if float(digits) == 0:
+        text = digits.lstrip("-")  # neither +0 nor -0
+    else:
+        text = digits.replace("-", MINUS) if value < 0 else f"+{digits}"
+    return text + ((" points" if unit == "frac" else AFTER.get(unit, "")) if after else "")
 
 
 def limits(low: float | None, high: float | None, unit: str, signed: bool = False) -> str:
@@ -56,12 +60,12 @@ def limits(low: float | None, high: float | None, unit: str, signed: bool = Fals
         return ""
     if signed:
         return f"{change(low, unit)} to {change(high, unit)}"
-    return f"{number(low, unit).removesuffix(' %')} to {number(high, unit)}"
+    return f"{number(low, unit).removesuffix(SPACE + '%')} to {number(high, unit)}"
 
 
 def level(share: float) -> str:
     """A confidence level: 95 %."""
-    return f"{100 * share:g} %"
+    return f"{100 * share:g}{SPACE}%"
 
 
 def p_value(value: float | None) -> str:
@@ -71,11 +75,17 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def title(text: str) -> str:
+    """`text` with a capital first letter, the others untouched."""
+    return text[:1].upper() + text[1:]
+
+
 def verdict(row: Mapping[str, Any]) -> tuple[str, str]:
     """What a row of Comparisons says, and its tone: up, down, flat or none.
 
     A difference is clear if its interval excludes 0 and, where the row is one of several
-    tests, its p value after Holm's correction is below 0.05.
+    tests, its p value after Holm's correction is below 0.05. A diagnostic metric has no
+    better side, so its tone is none.
     """
     if is_missing(row["difference"]):
         return "not measured", "none"
@@ -85,22 +95,23 @@ def verdict(row: Mapping[str, Any]) -> tuple[str, str]:
         return "no clear difference", "flat"
     if not is_missing(row["p_value_holm"]) and row["p_value_holm"] >= SIGNIFICANCE:
         return "no clear difference after correction", "flat"
-    return ("higher", "up") if row["difference"] > 0 else ("lower", "down")
+    said, tone = ("higher", "up") if row["difference"] > 0 else ("lower", "down")
+    return said, "none" if row["role"] == "diagnostic" else tone
 
 
 def sentence(row: Mapping[str, Any], confidence: str) -> str:
-    """One comparison as a sentence: both means, the difference with its interval, the verdict."""
+    """One comparison as a sentence: verdict, both means, the difference with its interval."""
     metric = METRICS[row["metric"]]
-    a, b = POLICY[row["policy_a"]], POLICY[row["policy_b"]]
     said, _ = verdict(row)
     if is_missing(row["difference"]):
-        return f"{metric.label}: not measured."
-    first, second = (number(row[f"mean_{side}"], metric.unit, after=True) for side in "ab")
-    text = f"{metric.label}: {a} {first}, {b} {second}; difference "
+        return f"{title(metric.label)}: {said}."
+    a, b = (number(row[side], metric.unit) for side in ("mean_a", "mean_b"))
+    text = f"{title(metric.label)}: {said}. {POLICY[row['policy_a']]} {a}, "
+    text += f"{POLICY[row['policy_b']]} {b}, difference "
     text += change(row["difference"], metric.unit, after=True)
     if between := limits(row["low"], row["high"], metric.unit, signed=True):
         text += f" ({confidence} interval {between})"
-    return f"{text}: {said}."
+    return f"{text}."
 
 
 def as_text(value: object) -> str:

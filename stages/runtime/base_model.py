@@ -31,7 +31,8 @@ class Base:
     feed_forward: int
     vocabulary: int
     copy_steps: int
-    copy_rows: int
+    copy_every: int
+    copy_batch_size: int
     steps: int
     batch_size: int
     sequence_length: int
@@ -119,6 +120,14 @@ def pack(
         (i + [pad] * (length - len(i)), l + [-100] * (length - len(l))) for i, l in rows
     ]
     return np.array(filled, dtype=np.int64)
+
+
+def one_per_row(documents: list[Document], pad: int) -> np.ndarray:
+    """Each document alone in a row as long as the longest: int64 (rows, 2, longest)."""
+    longest = max(len(document.ids) for document in documents)
+    return np.concatenate(
+        [pack([d], longest, pad, np.random.default_rng(0)) for d in documents]
+    )
 
 
 class Stream:
@@ -211,28 +220,23 @@ def train(
     """Train in place; returns the log, one dict per 10 steps.
 
     First `copy_steps` batches of copying exercises alone, then `steps` batches of packed
-    questions, statements and some exercises. Each exercise is new, so none can be learnt
-    by heart.
+    questions and statements, where each `copy_every`-th is one of exercises again. Each
+    exercise is new, so none can be learnt by heart, and stands alone in its row: a second
+    question beside it would be a second place to copy from.
     """
     from tqdm import tqdm
 
     pad = network.config.pad_token_id
-    length = base.sequence_length
-    from_questions = Stream(questions, length, pad, seed)
-    from_statements = Stream(statements or questions, length, pad, seed + 1)
-    rng = np.random.default_rng(seed + 2)
-    question_rows = round((base.batch_size - base.copy_rows) * base.question_frac)
-    statement_rows = base.batch_size - base.copy_rows - question_rows
-
-    def exercises(rows: int, row_length: int) -> np.ndarray:
-        packed = pack([exercise() for _ in range(rows * 4)], row_length, pad, rng)
-        return packed[:rows]
+    from_questions = Stream(questions, base.sequence_length, pad, seed)
+    from_statements = Stream(statements or questions, base.sequence_length, pad, seed + 1)
+    question_rows = round(base.batch_size * base.question_frac)
 
     def rows_of(step: int) -> np.ndarray:
-        if step < base.copy_steps:
-            return exercises(base.batch_size // 2, length)
+        if step < base.copy_steps or step % base.copy_every == 0:
+            return one_per_row([exercise() for _ in range(base.copy_batch_size)], pad)
+        statement_rows = base.batch_size - question_rows
         parts = [from_questions.take(question_rows), from_statements.take(statement_rows)]
-        return np.concatenate([*parts, exercises(base.copy_rows, length)])
+        return np.concatenate(parts)
 
     optimizer = Optimizer(network, base)
     log = []

@@ -1,0 +1,500 @@
+"""The page says what was found and what is missing, escapes everything, and loads nothing."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from schemas.errors import InputError
+from schemas.preferences import Preferences
+from stages import report
+from stages.pure import (
+    figures,
+    page,
+    page_data,
+    page_means,
+    page_results,
+    page_texts,
+    page_training,
+    wording,
+)
+from stages.pure.material import Material
+from stages.pure.views import Figure, Missing, Table, gaps
+from stages.runtime import params, tracking
+from tests import invented
+
+GIVEN = {
+    "report": {"examples": 2},
+    "evaluate": {"headline": ["oracle", "judge", "words"], "confidence": 0.95},
+    "seed": 13,
+}
+ABSENT = "it does not exist"
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags are balanced; keeps ids, attributes and the text."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def tables() -> dict[str, Any]:
+    return {
+        schema.table_name() if item is None else f"{schema.table_name()}_{item}": table
+        for (schema, item), table in invented.tables().items()
+    }
+
+
+def material(**changes: Any) -> Material:
+    """All invented tables, no reports; `changes` replaces parts."""
+    parts: dict[str, Any] = {
+        "tables": tables(),
+        "reports": dict.fromkeys(report.REPORTS, ABSENT),
+        "curves": dict.fromkeys(report.TRAININGS, ABSENT),
+        "given": GIVEN,
+        "digests": {"sft": "123.dir"},
+        "examples": 2,
+    }
+    return Material(**(parts | changes))
+
+
+def comparison(**changes: Any) -> dict[str, Any]:
+    row = dict(zip(invented.comparisons().columns, invented.comparisons().iloc[0], strict=True))
+    return row | changes
+
+
+# ---- numbers and words ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (0.613, "frac", "61\u00a0%"),
+        (0.0072, "frac", "0.7\u00a0%"),
+        (0.0, "frac", "0\u00a0%"),
+        (1.0, "frac", "100\u00a0%"),
+        (3.14159, "stars", "3.14"),
+        (-0.5, "corr", "−0.50"),
+        (12345.0, "n", "12\u202f345"),
+        (None, "n", "–"),
+        (float("nan"), "frac", "–"),
+    ],
+)
+def test_a_number_has_the_digits_of_its_unit_and_a_missing_one_a_dash(value, unit, said):
+    assert wording.number(value, unit) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (0.1274, "frac", "+12.7 points"),
+        (-0.004, "frac", "−0.4 points"),
+        (-0.0001, "frac", "0.0 points"),  # neither plus nor minus nothing
+        (0.0, "stars", "0.00 stars"),
+        (1.81, "words", "+1.8 words"),
+    ],
+)
+def test_a_difference_has_a_sign_and_shares_differ_by_points(value, unit, said):
+    assert wording.change(value, unit, after=True) == said
+
+
+def test_an_interval_names_its_unit_once_and_is_empty_when_unknown():
+    assert wording.limits(0.54, 0.68, "frac") == "54 to 68\u00a0%"
+    assert wording.limits(-0.02, 0.1, "frac", signed=True) == "−2.0 to +10.0"
+    assert wording.limits(None, 0.1, "frac") == ""
+    assert (wording.p_value(0.0004), wording.p_value(0.0421)) == ("< 0.001", "0.042")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ("higher", "up")),
+        ({"difference": -1.0, "low": -1.5, "high": -0.5}, ("lower", "down")),
+        ({"low": -0.1}, ("no clear difference", "flat")),
+        ({"low": 0.0}, ("no clear difference", "flat")),
+        ({"p_value_holm": 0.05}, ("no clear difference after correction", "flat")),
+        ({"p_value_holm": None}, ("higher", "up")),
+        ({"role": "diagnostic", "p_value_holm": None}, ("higher", "none")),
+        ({"low": None, "high": None}, ("no interval: fewer than 2 clusters", "none")),
+        ({"difference": None}, ("not measured", "none")),
+    ],
+)
+def test_a_verdict_needs_an_interval_without_0_and_a_small_corrected_p(changes, said):
+    assert wording.verdict(comparison(**changes)) == said
+
+
+def test_a_sentence_holds_the_verdict_both_means_and_the_interval():
+    assert wording.sentence(comparison(), "95 %") == (
+        "Judge: higher. DPO 3.25, SFT 2.25, difference +1.00 stars (95 % interval +0.50 to +1.50)."
+    )
+    assert wording.sentence(comparison(metric="oracle", difference=None), "95 %") == (
+        "Correct by the oracle: not measured."
+    )
+
+
+# ---- the whole page ------------------------------------------------------------------------
+
+
+def test_the_page_is_well_formed_and_nothing_on_it_is_anonymous():
+    curve = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]})
+    reader = read(report.render(material(curves=dict.fromkeys(report.TRAININGS, curve))))
+    ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = {a["href"] for tag, a in reader.tags if tag == "a"}
+    assert targets
+    assert targets <= {f"#{name}" for name in ids}
+    headers = [attributes for tag, attributes in reader.tags if tag == "th"]
+    assert headers
+    assert all(attributes.get("scope") in ("col", "row") for attributes in headers)
+    pictures = [attributes for _, attributes in reader.tags if attributes.get("role") == "img"]
+    assert len(pictures) >= len(report.TRAININGS)
+    assert all(len(attributes["aria-label"] or "") > 20 for attributes in pictures)
+
+
+def test_the_page_loads_nothing_and_runs_nothing():
+    curve = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]})
+    html = report.render(material(curves=dict.fromkeys(report.TRAININGS, curve)))
+    reader = read(html)
+    loading = {"script", "link", "img", "iframe", "object", "embed", "video", "audio", "base"}
+    assert {tag for tag, _ in reader.tags} & loading == set()
+    assert not re.search(r"https?:|//\w|@import|url\((?!#)|\bon\w+=", html)
+    links = [v for _, a in reader.tags for k, v in a.items() if k in ("href", "xlink:href", "src")]
+    assert links
+    assert all(link and link.startswith("#") for link in links)
+
+
+def test_markup_in_data_is_text():
+    attack = "<script>alert(1)</script>&\"'<b>"
+    changed = tables()
+    questions = changed["questions"].assign(stem=attack, option_a=attack, course=attack)
+    changed |= {"questions": questions, "rejects": changed["rejects"].assign(course=attack)}
+    changed["explanations_sft"] = changed["explanations_sft"].assign(explanation=attack)
+    changed["comparisons"] = changed["comparisons"].assign(course=["all", attack])
+    given = GIVEN | {"prepare_questions": {"source": attack}}
+    html = report.render(material(tables=changed, given=given))
+    assert "<script" not in html
+    assert "<b>" not in html
+    assert read(html).text.count(attack) >= 6
+
+
+def test_everything_that_is_missing_is_named_with_its_reason():
+    nothing = dict.fromkeys(tables(), ABSENT)
+    empty = material(tables=nothing)
+    text = read(report.render(empty)).text
+    missing = gaps(page.sections(empty))
+    assert len(missing) > 15
+    assert all(part.why == ABSENT or ABSENT in part.why for part in missing)
+    assert all(f"{part.what}: not available" in text for part in missing)
+    assert "not available" in page.summary(empty)
+
+
+@pytest.mark.parametrize("name", sorted(tables()))
+def test_one_missing_table_takes_nothing_else_with_it(name: str):
+    whole, broken = (
+        {(s.anchor, t.title) for s in page.sections(m) for t in s.tables if isinstance(t, Table)}
+        for m in (material(), material(tables=tables() | {name: ABSENT}))
+    )
+    assert broken <= whole
+    assert len(whole - broken) <= 4
+    read(report.render(material(tables=tables() | {name: ABSENT})))
+
+
+@pytest.mark.parametrize(
+    ("has_oracle", "shuffled", "said"),
+    [
+        (True, False, "Sample course: invented data"),
+        (True, True, "Control: the ratings were shuffled"),
+        (False, False, "No oracle"),
+        (False, True, "No oracle"),  # the sample's parameters stay in the file with real exports
+    ],
+)
+def test_the_box_says_what_the_numbers_are_worth(has_oracle: bool, shuffled: bool, said: str):
+    changed = tables()
+    oracle = invented.evaluations().assign(metric="oracle", value=1.0 if has_oracle else None)
+    oracle["reason"] = None if has_oracle else "no_fact"
+    changed["evaluations"] = pd.concat([changed["evaluations"], oracle])
+    given = GIVEN | {"make_sample_course": {"shuffle_ratings": shuffled}}
+    assert page.notice(material(tables=changed, given=given))[0] == said
+
+
+def test_the_summary_holds_numbers_and_no_text_of_a_student():
+    text = page.summary(material())
+    assert "Judge: higher. DPO 3.25, SFT 2.25" in text
+    assert "Correct by the oracle: not measured." in text
+    assert "| Judge (stars) | +1.00 (+0.50 to +1.50) |" in text
+    assert "student on" not in text
+    assert "Is 4 so?" not in text
+
+
+# ---- parts ---------------------------------------------------------------------------------
+
+
+def test_the_reward_is_whatever_chose_the_pairs():
+    rows = [comparison(metric=m, role=r) for m, r in [("acr", "reward"), ("judge", "heldout")]]
+    rows.append(comparison(metric="bleu", role="heldout"))
+    table = page_results.role_table(pd.DataFrame(rows), ["judge", "words"])
+    assert isinstance(table, Table)
+    assert [(name, values[0].text) for name, values in table.rows] == [
+        ("Answer coverage", "reward"),
+        ("Judge (stars)", "held out"),
+    ]
+
+
+def test_sampled_and_greedy_stand_side_by_side():
+    rows = [comparison(), comparison(decoding="greedy", difference=-0.25, low=-1.0, high=0.5)]
+    table = page_results.difference_table(pd.DataFrame(rows), "dpo", "sft", ["judge"])
+    assert isinstance(table, Table)
+    (_, values) = table.rows[0]
+    assert [cell.text for cell in values] == ["+1.00", "−0.25", "0.020", "0.40", "higher"]
+
+
+def test_courses_are_rows_after_all_of_them():
+    rows = [comparison(course=course) for course in ("all", "b", "a")]
+    changed = tables() | {"comparisons": pd.DataFrame(rows)}
+    table = page_results.courses(material(tables=changed)).tables[0]
+    assert isinstance(table, Table)
+    assert [name for name, _ in table.rows] == ["all courses", "a", "b"]
+    assert [cell.text for cell in table.rows[1][1]] == ["2", "–", "+1.00", "–"]
+
+
+def test_a_mean_tells_how_many_texts_have_no_value():
+    cell = page_means.mean_cell(
+        {"metric": "judge", "mean": 2.0, "low": 1.5, "high": 2.5, "null_n": 3}
+    )
+    assert (cell.text, cell.note) == ("2.00", "1.50 to 2.50; 3 without value")
+
+
+def test_the_picture_of_a_mean_is_told_in_words_for_sampled_texts():
+    sampled = invented.policy_means().query("policy != 'student'")
+    table = pd.concat([sampled, sampled.assign(decoding="greedy", mean=4.0)])
+    drawn = page_means.mean_figure(table, "judge", 0.95)
+    assert isinstance(drawn, Figure)
+    assert drawn.description == ("Mean with 95\u00a0% interval: SFT 2.00 stars, DPO 2.00 stars.")
+    assert ">greedy</text>" in drawn.svg
+    assert isinstance(page_means.mean_figure(table, "oracle", 0.95), Missing)
+
+
+def test_the_waterfall_adds_up():
+    table = page_data.waterfall(invented.questions(), invented.rejects())
+    rows = {name: [cell.text for cell in values] for name, values in table.rows}
+    assert table.head == ["Step", "all", "a", "b"]
+    assert rows["rows in the exports"] == ["12", "8", "4"]
+    assert rows["− few ratings"] == rows["− deleted"] == ["1", "1", "0"]
+    assert rows["= usable rows"] == ["10", "6", "4"]
+    assert rows["distinct questions"] == ["5", "3", "2"]
+    assert rows["questions: test"] == ["2", "1", "1"]
+
+
+def test_pairs_show_whether_length_was_bought():
+    table = page_data.pair_table(invented.preferences())
+    rows = {name: [cell.text for cell in values] for name, values in table.rows}
+    # "student" and "s1 1" against "s10" and "wrong": 1 and 2 words against 1 and 1
+    assert rows["all pairs"] == ["2", "1", "2.25", "50\u00a0%", "1.5", "1.0"]
+    assert set(rows) == {"all pairs", "sft over negative", "student over sft"}
+
+
+def test_drops_are_counted_by_reason_and_origin():
+    table = page_data.drop_table(invented.drops())
+    assert [*table.head] == ["Reason", "negative", "sft", "student"]
+    rows = {name: [cell.text for cell in values] for name, values in table.rows}
+    assert rows["below gap"] == ["0", "2", "1"]
+
+
+def test_rounds_of_ilearner_are_counted():
+    table = page_texts.round_table(invented.explanations("ilearner"))
+    rows = {name: [cell.text for cell in values] for name, values in table.rows}
+    assert rows == {
+        "sampled, round 0": ["2", "0", "2.50", "–", "3.0"],
+        "sampled, round 1": ["2", "2", "3.50", "3.50", "3.0"],
+    }
+
+
+def test_examples_are_drawn_by_digest_whatever_the_order_of_the_rows():
+    shuffled = {name: table.sample(frac=1, random_state=1) for name, table in tables().items()}
+    some, same = (page_texts.texts(material(tables=t)).examples for t in (tables(), shuffled))
+    assert some == same
+    assert sorted("abc", key=page_texts.digest) == ["c", "b", "a"]  # sha256: ca97, 3e23, 2e7d
+    assert len(page_texts.texts(material(examples=1)).examples) == 1
+    who = [name for name, _, _ in some[0].texts]
+    assert who == ["Students", "SFT", "ILearner", "DPO"]
+    assert dict((name, text) for name, text, _ in some[0].texts)["ILearner"].startswith("second")
+    assert some[0].texts[3][2] == f"judge {wording.number(invented_judge(some[0].stem), 'stars')}"
+
+
+def invented_judge(stem: str) -> float:
+    """DPO's judge value of the question with this stem, in tests/invented.py."""
+    return int(stem.split()[1]) / 2 + 1.0
+
+
+def test_an_empty_explanation_is_shown_as_empty():
+    changed = tables()
+    changed["explanations_dpo"] = changed["explanations_dpo"].assign(explanation=" ")
+    example = page_texts.texts(material(tables=changed)).examples[0]
+    assert example.texts[3][1] == "(empty)"
+
+
+# ---- curves and figures --------------------------------------------------------------------
+
+
+def test_a_curve_shows_the_columns_that_it_has():
+    log = {"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "eval_loss": [None, 2.5, None]}
+    drawn = page_training.curve_figures("train_sft", "SFT", pd.DataFrame(log | {"lr": [1, 1, 1]}))
+    assert isinstance(drawn[0], Figure)
+    assert [part.caption for part in drawn if isinstance(part, Figure)] == ["SFT: loss"]
+    assert drawn[0].description == "Loss from 3 to 1; eval_loss from 2.5 to 2.5."
+    margins = pd.DataFrame(log | {"rewards/margins": [0.0, -0.5, 1.0]})
+    assert len(page_training.curve_figures("train_dpo", "DPO", margins)) == 2
+
+
+def test_a_cross_fitted_training_has_a_line_per_fold():
+    log = pd.DataFrame({"fold": [0, 0, 1, 1], "step": [1, 2, 1, 2], "loss": [4.0, 3.0, 2.0, 1.0]})
+    drawn = page_training.curve_figures("train_verifier_reward", "Verifier", log)
+    assert isinstance(drawn[0], Figure)
+    assert drawn[0].description == "Loss, fold 0 from 4 to 3; loss, fold 1 from 2 to 1."
+
+
+@pytest.mark.parametrize(
+    "log", [{"step": [1], "grad": [2.0]}, {"loss": [1.0]}, {"step": [1], "loss": [None]}]
+)
+def test_a_curve_without_known_columns_says_which_it_has(log: dict[str, list]):
+    (part,) = page_training.curve_figures("train_sft", "SFT", pd.DataFrame(log))
+    assert isinstance(part, Missing)
+    assert all(name in part.why for name in log)
+
+
+def test_scorers_stand_beside_each_other_with_units():
+    numbers = {"metrics": {"spearman_corr": 0.5, "rows_n": 1200, "words_spearman_corr": 0.37}}
+    reports = dict.fromkeys(report.REPORTS, ABSENT) | {"train_verifier_judge": numbers}
+    table = page_training.scorers(material(reports=reports)).tables[0]
+    assert isinstance(table, Table)
+    assert [*table.head] == ["Number", "Judge"]
+    assert table.caption == f"Verifier (reward) not available: {ABSENT}"
+    assert [(name, values[0].text) for name, values in table.rows] == [
+        ("rows", "1\u202f200"),
+        ("spearman", "0.50"),
+        ("words spearman", "0.37"),
+    ]
+
+
+def test_a_figure_is_the_same_bytes_again_and_its_text_is_text():
+    nan = float("nan")
+    series = {"sampled": [(1.0, 0.5, 1.5), (2.0, nan, nan)], "greedy": [(nan, nan, nan)] * 2}
+    svg, again = (figures.dots("x", ["cost $5$", "b"], series, "stars") for _ in range(2))
+    assert svg == again
+    assert ">cost $5$</text>" in svg
+    assert ">greedy</text>" in svg
+    assert svg.startswith("<svg ")
+    assert "DejaVu" not in svg
+    assert "nan" not in svg.lower()
+
+
+def test_figures_take_their_colours_from_the_page():
+    drawn = [
+        figures.lines("l", {"a": ([1, 2], [1, 2]), "b": ([1, 2], [2, float("nan")])}, "x", "y"),
+        figures.histogram("h", {"a": [1.0, 2.0], "b": [1.5]}, "x", "y"),
+        figures.dots("d", ["a"], {"only": [(1.0, 0.5, 1.5)]}, "x"),
+    ]
+    for svg in drawn:
+        assert re.findall(r"#[0-9a-fA-F]{6}\b", svg) == []
+        assert "var(--series-1)" in svg
+        assert "currentColor" in svg
+
+
+def test_ids_differ_between_the_figures_of_a_page():
+    one, other = (figures.dots(name, ["a"], {"s": [(1.0, 0.5, 1.5)]}, "x") for name in "ab")
+    ids = [re.findall(r'\bid="([^"]+)"', svg) for svg in (one, other)]
+    assert ids[0]
+    assert not set(ids[0]) & set(ids[1])
+    used = re.findall(r'(?:url\(#|href="#)([^)"]+)', one)
+    assert used
+    assert set(used) <= set(ids[0])
+
+
+# ---- the stage -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(params, "declared", lambda name: GIVEN)
+    monkeypatch.setattr(tracking, "record", lambda *arguments: None)
+    invented.write_all()
+    (tmp_path / "reports/curves").mkdir(parents=True)
+    (tmp_path / "models/sft").mkdir(parents=True)
+    (tmp_path / "models/sft/adapter").write_text("weights")
+    (tmp_path / "reports/curves/train_sft.csv").write_text("step,loss\n1,2.5\n2,1.5\n")
+    body = json.dumps({"metrics": {"pairs_n": 2}, "details": {"x": [1]}})
+    (tmp_path / "reports/build_preferences.json").write_text(body)
+    return tmp_path
+
+
+def test_the_stage_writes_the_page_and_the_same_bytes_again(workplace: Path):
+    names = ["reports/index.html", "reports/summary.md", "reports/report.json"]
+    report.main()
+    first = [(workplace / name).read_bytes() for name in names]
+    report.main()
+    assert [(workplace / name).read_bytes() for name in names] == first
+    text = read(first[0].decode()).text
+    assert "SFT: loss" in text
+    assert "models/dpo does not exist" in text
+    assert str(workplace) not in first[0].decode()
+    assert json.loads(first[2])["metrics"]["examples_n"] == 2
+
+
+def test_a_table_that_breaks_its_contract_is_no_excuse(workplace: Path):
+    broken = invented.preferences().assign(score_gap=-1.0)
+    broken.to_parquet(Preferences.path(), index=False)
+    with pytest.raises(InputError, match="contract of 'preferences' violated"):
+        report.main()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("reports/evaluate.json", "{"),
+        ("reports/evaluate.json", "[]"),
+        ("reports/curves/train_dpo.csv", ""),
+    ],
+)
+def test_a_broken_report_is_an_error_in_one_line(workplace: Path, name: str, content: str):
+    (workplace / name).write_text(content)
+    with pytest.raises(InputError, match=rf"{name}.*dvc repro"):
+        report.main()
+
+
+def test_the_headline_must_be_a_declared_parameter(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(params, "declared", lambda name: {"report": {"examples": 1}})
+    with pytest.raises(InputError, match="'evaluate'"):
+        report.main()

@@ -1,0 +1,272 @@
+"""The whole route once, small, in a copy of the working tree: what DVC and MLflow then know.
+
+The copy holds what Git holds or would add. Its numbers mean nothing; they are only small
+enough for minutes on two cores. Everything offline, with no MLflow server.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.imports import DATA_CODE, FIRST_PARTY, ROOT
+from tests.pipeline import stages
+from tests.test_pipeline import PLUMBING
+
+pytestmark = pytest.mark.route
+
+# file -> dotted key -> value. A key that is not there is an error: the run would not be small.
+SMALL: dict[str, dict[str, Any]] = {
+    "params.yaml": {
+        "profile": "tiny",
+        "make_sample_course.max_facts": 40,
+        "prepare_questions.min_ratings": 1,
+        "sample_candidates.max_questions": 12,
+        "sample_candidates.temperatures": [0.5, 1.1],
+        "build_preferences.min_score_gap": 0.001,
+        "explain_test.max_questions": 6,
+        "explain_test_ilearner.max_questions": 4,
+        "explain_test_ilearner.rounds": 2,
+        "evaluate.bootstrap_samples": 50,
+        "report.examples": 2,
+    },
+    "stages/profiles/tiny.yaml": {
+        "model.threads": 1,
+        "encoder.threads": 1,
+        "base.layers": 1,
+        "base.width": 32,
+        "base.heads": 2,
+        "base.feed_forward": 64,
+        "base.vocabulary": 600,
+        "base.steps": 8,
+        "generation.max_new_tokens": 12,
+        **{f"{name}.epochs": 1 for name in ("sft", "verifier", "judge", "entailment", "dpo")},
+    },
+}
+
+
+def set_key(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """Replace one value; the key must exist."""
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        values = values[parent]
+    assert last in values, f"{dotted} is not there"
+    values[last] = value
+
+
+def edit(file: Path, changes: dict[str, Any]) -> None:
+    values = yaml.safe_load(file.read_text())
+    for dotted, value in changes.items():
+        set_key(values, dotted, value)
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the copy, offline, with this environment's programs first."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
+    inherited.pop("PYTHONPATH", None)
+    environment = inherited | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+def copy_of_the_working_tree(target: Path) -> Path:
+    """A repository with one commit: what Git holds here, and what it would add."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    person = ("-c", "user.name=route", "-c", "user.email=route@localhost")
+    for arguments in (
+        ("init", "--quiet"),
+        ("add", "--all"),
+        (*person, "commit", "--quiet", "-m", "x"),
+    ):
+        done = run(target, "git", *arguments)
+        assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture(scope="module")
+def route(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The copy after `dvc repro` with small numbers."""
+    copy = copy_of_the_working_tree(tmp_path_factory.mktemp("route") / "copy")
+    for file, changes in SMALL.items():
+        edit(copy / file, changes)
+    done = run(copy, "dvc", "repro")
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    return copy
+
+
+@contextmanager
+def edited(file: Path, text: str) -> Iterator[None]:
+    """The file with other content, for the length of a block."""
+    before = file.read_bytes()
+    file.write_text(text, encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.write_bytes(before)
+
+
+def stale(copy: Path) -> set[str]:
+    """The stages whose own dependencies or parameters changed, as `dvc status` has them."""
+    from dvc.repo import Repo
+
+    with Repo(str(copy)) as repository:
+        return {name.rsplit(":")[-1] for name in repository.status()}
+
+
+def would_run(copy: Path) -> set[str]:
+    """The stages that `dvc repro` would run, followers included."""
+    done = run(copy, "dvc", "repro", "--dry")
+    assert done.returncode == 0, done.stderr
+    return set(re.findall(r"Running stage '([^']+)'", done.stdout))
+
+
+def followers(names: set[str]) -> set[str]:
+    """`names` and every stage that reads what they write, directly or not."""
+    found = set(names)
+    while True:
+        outs = {out for name in found for out in stages()[name].outs}
+        more = {name for name, stage in stages().items() if stage.deps & outs} - found
+        if not more:
+            return found
+        found |= more
+
+
+# ---- it runs -----------------------------------------------------------------------------
+
+
+def test_the_route_ends_in_a_report(route: Path):
+    assert (route / "reports/index.html").stat().st_size > 1000
+    missing = [
+        out for stage in stages().values() for out in stage.outs if not (route / out).exists()
+    ]
+    assert missing == []
+
+
+def test_a_second_run_has_nothing_to_do(route: Path):
+    done = run(route, "dvc", "repro")
+    assert "Data and pipelines are up to date" in done.stdout
+    assert "Running stage" not in done.stdout
+    assert stale(route) == set()
+
+
+def test_git_would_add_nothing_but_reports_and_the_lock(route: Path):
+    status = run(route, "git", "status", "--porcelain").stdout.splitlines()
+    names = {line[3:] for line in status} - {"dvc.lock", *SMALL}
+    assert {name for name in names if not name.startswith("reports/")} == set()
+
+
+def test_outputs_hold_no_path_of_this_machine(route: Path):
+    home = str(route).encode()
+    outs = [route / out for stage in stages().values() for out in stage.outs]
+    files = [f for out in outs for f in ([out] if out.is_file() else sorted(out.rglob("*")))]
+    assert [str(f) for f in files if f.is_file() and home in f.read_bytes()] == []
+
+
+# ---- MLflow and DVC tell one story -------------------------------------------------------
+
+
+def test_mlflow_holds_the_digests_of_the_lock_file(route: Path):
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{route / 'mlflow.db'}")
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    tags = {
+        r.data.tags["dvc.stage"]: r.data.tags for r in client.search_runs(ids, max_results=1000)
+    }
+    lock = yaml.safe_load((route / "dvc.lock").read_text())["stages"]
+    assert set(tags) == set(lock) == set(stages())
+    compared = 0
+    for name, stage in lock.items():
+        for context, key in (("input", "deps"), ("output", "outs")):
+            for entry in stage.get(key, []):
+                path = entry["path"]
+                if path.endswith(".parquet") or path.startswith("models/"):
+                    assert tags[name][f"{context}.{path}.md5"] == entry["md5"], f"{name}: {path}"
+                    compared += 1
+    assert compared > len(lock)
+
+
+# ---- what reruns when something is edited ------------------------------------------------
+
+
+def test_an_edit_of_any_code_names_every_stage_that_it_can_change(route: Path):
+    suffixes = (".py", *DATA_CODE)
+    code = {d for s in stages().values() for d in s.deps if d.startswith(FIRST_PARTY)}
+    code = {path for path in code if path.endswith(suffixes)}
+    assert len(code) > len(stages())
+    for path in sorted(code):
+        with edited(route / path, (route / path).read_text(encoding="utf-8") + "\n"):
+            expected = {name for name, stage in stages().items() if path in stage.deps}
+            assert stale(route) == expected, path
+    assert stale(route) == set()
+
+
+def test_an_edit_of_the_plumbing_reruns_nothing(route: Path):
+    for path in sorted(PLUMBING):
+        (route / path).write_text((route / path).read_text(encoding="utf-8") + "\n")
+    assert stale(route) == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "first"),
+    [
+        ("train_dpo.beta", 0.2, {"train_dpo"}),
+        ("build_preferences.min_score_gap", 0.002, {"build_preferences"}),
+        ("evaluate.bootstrap_samples", 60, {"evaluate"}),
+        ("report.examples", 1, {"report"}),
+    ],
+)
+def test_an_edited_parameter_reruns_its_stage_and_what_follows(
+    route: Path, key: str, value: object, first: set[str]
+):
+    params = yaml.safe_load((route / "params.yaml").read_text())
+    set_key(params, key, value)
+    with edited(route / "params.yaml", yaml.safe_dump(params, sort_keys=False)):
+        assert stale(route) == first
+        assert first <= would_run(route) <= followers(first)
+
+
+def test_a_wider_gap_samples_and_scores_nothing_again():
+    dear = {"prepare_base", "train_sft", "train_verifier@reward", "sample_candidates"}
+    assert followers({"build_preferences"}).isdisjoint(
+        dear | {"score_candidates", "make_negatives"}
+    )
+
+
+def test_a_wider_gap_runs_the_stage_that_pairs_and_none_before_it(route: Path):
+    edit(route / "params.yaml", {"build_preferences.min_score_gap": 0.002})
+    done = run(route, "dvc", "repro", "build_preferences")
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"Running stage '([^']+)'", done.stdout) == ["build_preferences"]
+
+
+def test_a_new_beta_trains_dpo_and_lets_the_other_policies_be():
+    assert followers({"train_dpo"}) == {"train_dpo", "explain_test@dpo", "evaluate", "report"}
