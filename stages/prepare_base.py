@@ -70,11 +70,11 @@ def train_tiny(run: Run[Params], base: Base, model: Model, rows: pd.DataFrame) -
         raise InputError("data/questions.parquet: no row in the split 'train'. Add exports.")
     plain = [f"{prompt} {answer}" for prompt, answer in texts] + statements
     tokenizer = base_model.train_tokenizer(plain, base.vocabulary, model.max_length)
-    words = exercises.words_of(plain)
+    words, lines = exercises.words_of(plain), statements or [answer for _, answer in texts]
     rng = np.random.default_rng(run.seed)
 
     def exercise() -> Document:
-        return document(tokenizer, *exercises.copying(words, rng))
+        return document(tokenizer, *exercises.copying(words, lines, rng))
 
     torch.manual_seed(run.seed)
     torch.set_num_threads(model.threads)

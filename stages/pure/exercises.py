@@ -17,12 +17,21 @@ def words_of(texts: list[str]) -> list[str]:
     return sorted({word for text in texts for word in re.findall(r"[A-Za-z][A-Za-z-]*", text)})
 
 
-def copying(words: list[str], rng: np.random.Generator) -> tuple[str, str]:
-    """A request about one to three random words, and the answer that names them."""
+def copying(words: list[str], lines: list[str], rng: np.random.Generator) -> tuple[str, str]:
+    """A request about one to three words, and the answer that names them.
+
+    Half of the time the words are drawn one by one, else they are neighbours in a line of
+    `lines`: a phrase that the model half knows is the harder one to copy.
+    """
 
     def phrase(shortest: int, longest: int) -> str:
         count = int(rng.integers(shortest, longest + 1))
         return " ".join(words[i] for i in rng.integers(len(words), size=count))
 
-    key = phrase(1, 3)
+    def neighbours(count: int) -> str:
+        line = lines[int(rng.integers(len(lines)))].rstrip(".").split()
+        first = int(rng.integers(max(1, len(line) - count)))
+        return " ".join(line[first : first + count])
+
+    key = phrase(1, 3) if rng.random() < 0.5 else neighbours(int(rng.integers(1, 4)))
     return f"{phrase(1, 6)}\n{render_task(key)}", f"The right answer is {key}."

@@ -125,6 +125,7 @@ def background(facts: pd.DataFrame, templates: Sequence[str]) -> list[str]:
                 statement=named(fact, fact["key"], "{statement}"),
                 mechanism=fact["mechanism"],
                 refutation=fact["refutation"],
+                option=fact["key"],
             )
             lines.append(" ".join(sentence(part) for part in re.split(r"\. ", text)))
     return lines

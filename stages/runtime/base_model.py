@@ -96,9 +96,7 @@ class Document:
     loss_from: int
 
 
-def pack(
-    documents: list[Document], length: int, pad: int, rng: np.random.Generator
-) -> np.ndarray:
+def pack(documents: list[Document], length: int, pad: int, rng: np.random.Generator) -> np.ndarray:
     """Whole documents in random order, as many per row as fit: int64 (rows, 2, length).
 
     [:, 0] are token ids, [:, 1] labels: the id where the loss counts, else -100.
@@ -116,18 +114,14 @@ def pack(
         ids = ids + document.ids
         labels = labels + [-100] * document.loss_from + document.ids[document.loss_from :]
     rows.append((ids, labels))
-    filled = [
-        (i + [pad] * (length - len(i)), l + [-100] * (length - len(l))) for i, l in rows
-    ]
+    filled = [(i + [pad] * (length - len(i)), l + [-100] * (length - len(l))) for i, l in rows]
     return np.array(filled, dtype=np.int64)
 
 
 def one_per_row(documents: list[Document], pad: int) -> np.ndarray:
     """Each document alone in a row as long as the longest: int64 (rows, 2, longest)."""
     longest = max(len(document.ids) for document in documents)
-    return np.concatenate(
-        [pack([d], longest, pad, np.random.default_rng(0)) for d in documents]
-    )
+    return np.concatenate([pack([d], longest, pad, np.random.default_rng(0)) for d in documents])
 
 
 class Stream:

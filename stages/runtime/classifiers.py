@@ -182,9 +182,7 @@ def load(folder: Path) -> Classifier:
         backbone = Encoder(**reading["profile"])
     model, tokenizer, _ = load_backbone(backbone, reading["labels"])
     adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
-    return Classifier(
-        adapted, tokenizer, backbone, reading["center_stars"], reading["scale_stars"]
-    )
+    return Classifier(adapted, tokenizer, backbone, reading["center_stars"], reading["scale_stars"])
 
 
 def read_labels(folder: Path) -> int:

@@ -4,7 +4,7 @@ B = batch, T = tokens.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -26,6 +26,11 @@ class Generated:
     tokens_n: int  # generated tokens, without EOS
     is_stopped: bool  # EOS came before the limit
     seed: int  # seed of its batch
+
+
+def decodings(sampled: Decoding) -> dict[str, Decoding]:
+    """The two ways in which every policy answers: as params say, and greedy beside it."""
+    return {"sampled": sampled, "greedy": replace(sampled, temperature=None)}
 
 
 def batch_seed(seed: int, *names: object) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 from schemas.errors import InputError
 from stages.runtime.profile import Encoder, Model, Training
 
-LOGGED = ["step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm"]
 
-
-def arguments(training: Training, backbone: Model | Encoder, seed: int) -> dict[str, Any]:
+def arguments(
+    training: Training, backbone: Model | Encoder, seed: int, has_validation: bool = False
+) -> dict[str, Any]:
     """Arguments of transformers' TrainingArguments that every trainer here gets.
 
     Nothing is saved or reported by the trainer: checkpoints would hold times and paths.
@@ -30,7 +30,7 @@ def arguments(training: Training, backbone: Model | Encoder, seed: int) -> dict[
         "warmup_steps": training.warmup_frac,  # below 1 it is a share of all steps
         "lr_scheduler_type": "cosine",
         "logging_steps": 5,
-        "eval_strategy": "epoch",
+        "eval_strategy": "epoch" if has_validation else "no",
         "save_strategy": "no",
         "report_to": "none",
         "seed": seed,
@@ -76,7 +76,7 @@ def fit_sft(
     from trl import SFTConfig, SFTTrainer
 
     config = SFTConfig(
-        **{**arguments(training, model, seed), **extra},
+        **arguments(training, model, seed, bool(validation)) | extra,
         max_length=None,  # rows that are too long were left out: cutting would cut EOS
         completion_only_loss=True,
         packing=False,
@@ -85,7 +85,7 @@ def fit_sft(
         model=policy,
         args=config,
         train_dataset=Dataset.from_list(rows),
-        eval_dataset=Dataset.from_list(validation),
+        eval_dataset=Dataset.from_list(validation) if validation else None,
         processing_class=tokenizer,
     )
     trainer.train()
@@ -96,7 +96,6 @@ def fit_dpo(
     policy: Any,
     tokenizer: Any,
     rows: list[dict[str, Any]],
-    validation: list[dict[str, Any]],
     training: Training,
     model: Model,
     seed: int,
@@ -116,11 +115,11 @@ def fit_dpo(
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset
 
+    given = arguments(training, model, seed) | {"eval_strategy": "no"} | science
     trainer = EncodedDPOTrainer(
         model=policy,
-        args=DPOConfig(**arguments(training, model, seed), max_length=None, **science),
+        args=DPOConfig(**given, max_length=None),
         train_dataset=Dataset.from_list(rows),
-        eval_dataset=Dataset.from_list(validation) if validation else None,
         processing_class=tokenizer,
     )
     trainer.train()
@@ -167,7 +166,7 @@ def fit_classifier(
     trainer = WeightedTrainer(
         model=model,
         args=TrainingArguments(
-            **arguments(training, backbone, seed),
+            **arguments(training, backbone, seed, bool(validation)),
             remove_unused_columns=False,
             label_names=["labels"],
         ),
@@ -189,6 +188,17 @@ def tidy(history: list[dict[str, float]]) -> list[dict[str, float]]:
         kept = {k: v for k, v in entry.items() if "runtime" not in k and "per_second" not in k}
         rows.append(kept)
     return rows
+
+
+def ends_of(log: list[dict[str, float]], *names: str) -> dict[str, float]:
+    """First and last logged value of each series, as metrics in nats per token or batch."""
+    numbers = {}
+    for name in names:
+        values = [entry[name] for entry in log if name in entry]
+        if values:
+            plain = name.replace("/", "_")
+            numbers |= {f"{plain}_first_nats": values[0], f"{plain}_last_nats": values[-1]}
+    return numbers
 
 
 def relaunch(module: str, model: Model, arguments_: list[str]) -> None:

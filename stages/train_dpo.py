@@ -1,0 +1,120 @@
+"""Tune the SFT adapter on preference pairs (DPO).
+
+    data/preferences.parquet, models/sft -> models/dpo
+                                            reports/train_dpo.json, curves/
+
+The policy starts as the SFT adapter and the reference is a frozen copy of it. What to
+watch, on the validation split: answers that stop, words and loops (a policy may drift into
+loops that a reward even likes), and in the curve the chosen log-probabilities, which should
+not fall far. Rafailov et al. 2023 (arXiv 2305.18290), eq. 7.
+
+    dvc repro train_dpo
+    dvc exp run -S train_dpo.beta=0.2
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from schemas.preferences import Preferences
+from schemas.questions import Questions
+from stages.pure import metrics
+from stages.pure.prompts import distinct_questions, key_text, render_prompt
+from stages.runtime import checkpoints
+from stages.runtime import training as trainers
+from stages.runtime.generation import Decoding, generate
+from stages.runtime.profile import Generation, Model, Training
+from stages.runtime.run import Run, StageParams, is_main_process, stage_run, start
+
+PARENT, FOLDER = Path("models/sft"), Path("models/dpo")
+
+
+@dataclass(frozen=True)
+class Params(StageParams):
+    """params.yaml: train_dpo."""
+
+    beta: float
+    loss_type: list[str]
+    loss_weights: list[float] | None
+    ld_alpha: float | None
+    label_smoothing: float
+
+
+def encode(
+    tokenizer: Any, pairs: pd.DataFrame, prompts: dict[str, str], model: Model
+) -> list[dict[str, Any]]:
+    """Token ids of prompt, chosen and rejected; pairs longer than max_length are left out."""
+    rows = []
+    for pair in pairs.itertuples():
+        text = prompts[pair.question_id]
+        asked = checkpoints.encode_prompt(tokenizer, text, model.chat_template_kwargs)
+        chosen = checkpoints.encode_completion(tokenizer, pair.chosen)
+        rejected = checkpoints.encode_completion(tokenizer, pair.rejected)
+        if len(asked) + max(len(chosen), len(rejected)) <= model.max_length:
+            rows.append({"prompt_ids": asked, "chosen_ids": chosen, "rejected_ids": rejected})
+    return rows
+
+
+def watch(
+    run: Run[Params], policy: Any, tokenizer: Any, model: Model, questions: pd.DataFrame, name: str
+) -> dict[str, float]:
+    """What the policy does on validation questions: stops, length, loops, names the key."""
+    validation = questions[questions.split == "validation"].to_dict("records")
+    if not validation:
+        return {}
+    asked = [
+        checkpoints.encode_prompt(tokenizer, render_prompt(row), model.chat_template_kwargs)
+        for row in validation
+    ]
+    size, decoding = run.section(Generation, "generation"), run.section(Decoding, "decoding")
+    limits = (size.batch_size, size.max_new_tokens)
+    label = f"watch {name}"
+    answers = generate(policy, tokenizer, asked, decoding, *limits, run.seed, label)
+    covered = [
+        metrics.acr(answer.text, key_text(row)).value
+        for answer, row in zip(answers, validation, strict=True)
+    ]
+    known = [value for value in covered if value is not None]
+    numbers = {
+        f"validation_{name}_stopped_frac": float(np.mean([a.is_stopped for a in answers])),
+        f"validation_{name}_mean_words": float(np.mean([len(a.text.split()) for a in answers])),
+        f"validation_{name}_loop_frac": float(
+            np.mean([metrics.is_loop(a.text).value or 0.0 for a in answers])
+        ),
+    }
+    return numbers | ({f"validation_{name}_acr_frac": float(np.mean(known))} if known else {})
+
+
+def main() -> None:
+    """Train the DPO adapter."""
+    with stage_run("train_dpo", Params) as run:
+        model = run.section(Model, "model")
+        trainers.relaunch("stages.train_dpo", model, sys.argv[1:])
+        questions, pairs = distinct_questions(run.read(Questions)), run.read(Preferences)
+        run.reads(checkpoints.BASE_DIR, PARENT)
+        tokenizer = checkpoints.load_tokenizer(model)
+        prompts = {row["question_id"]: render_prompt(row) for row in questions.to_dict("records")}
+        rows = encode(tokenizer, pairs, prompts, model)
+        policy = checkpoints.load_policy(model, PARENT, trainable=True)
+        before = watch(run, policy, tokenizer, model, questions, "sft")
+        science = {k: v for k, v in vars(run.params).items() if v is not None}
+        settings = run.section(Training, "dpo")
+        log = trainers.fit_dpo(policy, tokenizer, rows, settings, model, run.seed, **science)
+        if is_main_process():
+            after = watch(run, policy, tokenizer, model, questions, "dpo")
+            data = [Preferences.path(), Questions.path()]
+            manifest = checkpoints.manifest_for(model, tokenizer, PARENT, data, "dpo")
+            checkpoints.save_adapter(policy, trainers.scratch_outputs(FOLDER), manifest)
+            run.wrote(FOLDER)
+            run.write_curve(pd.DataFrame(log))
+            sizes = {"pairs_n": len(rows), "too_long_n": len(pairs) - len(rows)}
+            ends = trainers.ends_of(log, "loss", "logps/chosen", "rewards/margins")
+            run.report(sizes | before | after | ends)
+
+
+if __name__ == "__main__":
+    start(main)
