@@ -59,7 +59,12 @@ def main(item: str) -> None:
         raise InputError(f"explain_test: unknown policy '{item}'. Use one of {POLICIES}.")
     with stage_run("explain_test", Params, item) as run:
         questions = distinct_questions(run.read(Questions))
-        asked = questions[questions.split == "test"].head(run.params.max_questions or 10**9)
+        asked = questions[questions.split == "test"][: run.params.max_questions]
+        if asked.empty:
+            raise InputError(
+                f"explain_test: no question in the split 'test', or max_questions "
+                f"{run.params.max_questions} takes none. Add exports or change split_percent."
+            )
         model, size = run.section(Model, "model"), run.section(Generation, "generation")
         adapter = Path("models") / item
         run.reads(checkpoints.BASE_DIR, adapter)
@@ -81,7 +86,7 @@ def main(item: str) -> None:
             {
                 "questions_n": len(asked),
                 "stopped_frac": float(explanations.is_stopped.mean()),
-                "mean_words": float(explanations.explanation.str.split().str.len().mean()),
+                "mean_words": float(explanations.explanation.str.split().map(len).mean()),
             }
         )
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.questions import Questions
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
@@ -125,8 +126,17 @@ def summarize(rows: pd.DataFrame) -> dict[str, float]:
 def main() -> None:
     """Explain the test questions in K rounds."""
     with stage_run("explain_test_ilearner", Params) as run:
+        if run.params.rounds < 1:
+            raise InputError(
+                f"params.yaml: explain_test_ilearner.rounds: {run.params.rounds}. Give 1 or more."
+            )
         questions = distinct_questions(run.read(Questions))
-        asked = questions[questions.split == "test"].head(run.params.max_questions or 10**9)
+        asked = questions[questions.split == "test"][: run.params.max_questions]
+        if asked.empty:
+            raise InputError(
+                f"explain_test_ilearner: no question in the split 'test', or max_questions "
+                f"{run.params.max_questions} takes none. Add exports or change split_percent."
+            )
         model = run.section(Model, "model")
         run.reads(checkpoints.BASE_DIR, POLICY, VERIFIER)
         tokenizer = checkpoints.load_tokenizer(model)

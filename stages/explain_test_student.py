@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.questions import Questions
 from stages.runtime.run import StageParams, stage_run, start
@@ -44,12 +45,17 @@ def main() -> None:
     """Collect the students' texts of the test questions."""
     with stage_run("explain_test_student", Params) as run:
         explanations = student_explanations(run.read(Questions))
+        if explanations.empty:
+            raise InputError(
+                "explain_test_student: no row in the split 'test'. Add exports or change "
+                "prepare_questions.split_percent."
+            )
         run.write(Explanations, explanations, "student")
         run.report(
             {
                 "questions_n": explanations.question_id.nunique(),
                 "texts_n": len(explanations),
-                "mean_words": float(explanations.explanation.str.split().str.len().mean()),
+                "mean_words": float(explanations.explanation.str.split().map(len).mean()),
             }
         )
 

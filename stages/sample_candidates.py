@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from schemas.candidates import Candidates
+from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import checkpoints
@@ -86,17 +87,17 @@ def student_texts(run: Run[Params], rows: pd.DataFrame) -> list[dict[str, Any]]:
     place = ordered.groupby("question_id").cumcount() + len(run.params.temperatures)
     return [
         {
-            "question_id": row.question_id,
+            "question_id": row["question_id"],
             "candidate_index": int(index),
             "origin": "student",
-            "row_id": row.row_id,
+            "row_id": row["row_id"],
             "temperature": None,
             "seed": -1,
-            "explanation": row.explanation,
-            "tokens_n": len(checkpoints.encode_text(tokenizer, row.explanation)),
+            "explanation": row["explanation"],
+            "tokens_n": len(checkpoints.encode_text(tokenizer, row["explanation"])),
             "is_stopped": True,
         }
-        for row, index in zip(ordered.itertuples(), place, strict=True)
+        for row, index in zip(ordered.to_dict("records"), place, strict=True)
     ]
 
 
@@ -106,6 +107,12 @@ def main() -> None:
         rows = run.read(Questions)
         run.reads(checkpoints.BASE_DIR, POLICY)
         questions = choose(distinct_questions(rows), run.params.max_questions)
+        if questions.empty or not run.params.temperatures:
+            raise InputError(
+                f"sample_candidates: {len(questions)} train questions and "
+                f"{len(run.params.temperatures)} temperatures give no sample. Raise max_questions "
+                "or name temperatures."
+            )
         sampled = sample(run, questions)
         students = student_texts(run, rows[rows.question_id.isin(questions.question_id)])
         candidates = pd.DataFrame(sampled + students).astype({"temperature": float})
@@ -119,7 +126,7 @@ def main() -> None:
                 "stopped_frac": float(ours.is_stopped.mean()),
                 "distinct_frac": float(len(ours.drop_duplicates(["question_id", "explanation"])))
                 / len(ours),
-                "sampled_mean_words": float(ours.explanation.str.split().str.len().mean()),
+                "sampled_mean_words": float(ours.explanation.str.split().map(len).mean()),
             }
         )
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from schemas.errors import InputError
 from schemas.preferences import Preferences
 from schemas.questions import Questions
 from stages.pure import metrics
@@ -49,11 +50,11 @@ def encode(
 ) -> list[dict[str, Any]]:
     """Token ids of prompt, chosen and rejected; pairs longer than max_length are left out."""
     rows = []
-    for pair in pairs.itertuples():
-        text = prompts[pair.question_id]
+    for pair in pairs.to_dict("records"):
+        text = prompts[pair["question_id"]]
         asked = checkpoints.encode_prompt(tokenizer, text, model.chat_template_kwargs)
-        chosen = checkpoints.encode_completion(tokenizer, pair.chosen)
-        rejected = checkpoints.encode_completion(tokenizer, pair.rejected)
+        chosen = checkpoints.encode_completion(tokenizer, pair["chosen"])
+        rejected = checkpoints.encode_completion(tokenizer, pair["rejected"])
         if len(asked) + max(len(chosen), len(rejected)) <= model.max_length:
             rows.append({"prompt_ids": asked, "chosen_ids": chosen, "rejected_ids": rejected})
     return rows
@@ -73,6 +74,7 @@ def watch(
     size, decoding = run.section(Generation, "generation"), run.section(Decoding, "decoding")
     limits = (size.batch_size, size.max_new_tokens)
     label = f"watch {name}"
+    policy.eval()  # a policy in training would answer with dropout; the trainer turns it on again
     answers = generate(policy, tokenizer, asked, decoding, *limits, run.seed, label)
     covered = [
         metrics.acr(answer.text, key_text(row)).value
@@ -99,6 +101,11 @@ def main() -> None:
         tokenizer = checkpoints.load_tokenizer(model)
         prompts = {row["question_id"]: render_prompt(row) for row in questions.to_dict("records")}
         rows = encode(tokenizer, pairs, prompts, model)
+        if not rows:
+            raise InputError(
+                f"stages/profiles: model.max_length {model.max_length} is shorter than each of "
+                f"{len(pairs)} pairs of data/preferences.parquet. Raise it."
+            )
         policy = checkpoints.load_policy(model, PARENT, trainable=True)
         before = watch(run, policy, tokenizer, model, questions, "sft")
         science = {k: v for k, v in vars(run.params).items() if v is not None}

@@ -79,6 +79,11 @@ def main() -> None:
             )
         tokenizer = checkpoints.load_tokenizer(model)
         encoded = encode(tokenizer, plain + better, model)
+        if not encoded:
+            raise InputError(
+                f"stages/profiles: model.max_length {model.max_length} is shorter than each of "
+                f"{len(plain)} rows of data/questions.parquet. Raise it."
+            )
         validation = encode(tokenizer, plain_texts(rows[rows.split == "validation"]), model)
         policy = trainers.fresh_lora(checkpoints.load_base(model), model, run.seed)
         settings = run.section(Training, "sft")

@@ -22,19 +22,16 @@ def question(options_n: int = 2, key: str = "A", **changed: Any) -> dict[str, An
 
 
 QUESTION = {
-    1: "Question: Which organ pumps blood?\nA: the heart\nAnswer: A: the heart",
-    2: "Question: Which organ pumps blood?\nA: the heart\nB: the liver\nAnswer: B: the liver",
-    3: (
-        "Question: Which organ pumps blood?\nA: the heart\nB: the liver\nC: a lung\n"
-        "Answer: C: a lung"
-    ),
+    1: "Question: Which organ pumps blood?\nA: the heart\nAnswer: A",
+    2: "Question: Which organ pumps blood?\nA: the heart\nB: the liver\nAnswer: B",
+    3: ("Question: Which organ pumps blood?\nA: the heart\nB: the liver\nC: a lung\nAnswer: C"),
     4: (
         "Question: Which organ pumps blood?\nA: the heart\nB: the liver\nC: a lung\n"
-        "D: a kidney\nAnswer: D: a kidney"
+        "D: a kidney\nAnswer: D"
     ),
     5: (
         "Question: Which organ pumps blood?\nA: the heart\nB: the liver\nC: a lung\n"
-        "D: a kidney\nE: none\nAnswer: E: none"
+        "D: a kidney\nE: none\nAnswer: E"
     ),
 }
 
@@ -47,15 +44,16 @@ def test_a_question_with_one_to_five_options(options_n: int):
 
 def test_what_the_generator_is_asked():
     assert prompts.render_prompt(question()) == (
-        "Question: Which organ pumps blood?\nA: the heart\nB: the liver\nAnswer: A: the heart\n"
-        "Explain the answer."
+        "Question: Which organ pumps blood?\nA: the heart\nB: the liver\nAnswer: A\n"
+        "Explain why it is the heart"
     )
 
 
 def test_what_ilearner_asks_from_the_second_round_on():
     assert prompts.render_refinement(question(), "It beats.", 2.04) == (
-        "Question: Which organ pumps blood?\nA: the heart\nB: the liver\nAnswer: A: the heart\n"
-        "Last explanation: It beats.\nRating: 2.0\nWrite a better explanation."
+        "Question: Which organ pumps blood?\nA: the heart\nB: the liver\nAnswer: A\n"
+        "Last explanation: It beats.\nRating: 2.0\n"
+        "Better: Explain why it is the heart"
     )
 
 
@@ -66,11 +64,12 @@ def test_a_rating_is_shown_with_one_decimal(rating: float, shown: str):
     assert f"\nRating: {shown}\n" in prompts.render_refinement(question(), "x", rating)
 
 
-def test_what_the_verifier_reads():
-    assert prompts.render_rated(question(key="B"), "It filters.") == (
-        "Question: Which organ pumps blood?\nA: the heart\nB: the liver\nAnswer: B: the liver\n"
-        "Explanation: It filters."
-    )
+def test_a_prompt_ends_with_the_keys_text():
+    # a small model takes the key over when nothing stands between it and the answer
+    assert prompts.render_task("the heart") == "Explain why it is the heart"
+    row = question(4, key="C")
+    for text in (prompts.render_prompt(row), prompts.render_refinement(row, "So.", 3.0)):
+        assert text.endswith("Explain why it is a lung")
 
 
 def test_the_hypothesis_of_the_entailment_scorer():
@@ -102,7 +101,7 @@ def test_two_options_with_one_text_are_told_apart_by_their_letter():
 def test_the_text_of_a_student_is_neither_stripped_nor_escaped():
     row = question(2, stem="  {stem} </s> <|im_end|>\\n", option_a="=1+1 ", option_b="Answer: A")
     assert prompts.render_question(row) == (
-        "Question:   {stem} </s> <|im_end|>\\n\nA: =1+1 \nB: Answer: A\nAnswer: A: =1+1 "
+        "Question:   {stem} </s> <|im_end|>\\n\nA: =1+1 \nB: Answer: A\nAnswer: A"
     )
 
 
@@ -118,12 +117,12 @@ def test_every_prompt_of_a_question_begins_with_the_same_bytes(options_n: int, d
     texts = data.draw(st.lists(st.text(), min_size=options_n, max_size=options_n))
     row = question(options_n, key=data.draw(st.sampled_from("ABCDE"[:options_n])))
     row |= {f"option_{c}": text for c, text in zip("abcde", texts, strict=False)}
-    start = prompts.render_question(row)
+    start, task = prompts.render_question(row), prompts.render_task(prompts.key_text(row))
     explanation = data.draw(st.text())
-    assert prompts.render_prompt(row) == f"{start}\nExplain the answer."
-    assert prompts.render_rated(row, explanation) == f"{start}\nExplanation: {explanation}"
+    assert prompts.render_prompt(row) == f"{start}\n{task}"
     refinement = prompts.render_refinement(row, explanation, 1.0)
     assert refinement.startswith(f"{start}\nLast explanation: {explanation}\n")
+    assert refinement.endswith(f"\nBetter: {task}")
 
 
 def test_a_row_of_a_table_and_a_dictionary_give_the_same_prompt():
@@ -132,7 +131,7 @@ def test_a_row_of_a_table_and_a_dictionary_give_the_same_prompt():
     dictionaries: list[Any] = table.to_dict("records")
     as_rows = [prompts.render_prompt(row) for row in rows]
     assert as_rows == [prompts.render_prompt(row) for row in dictionaries]
-    assert as_rows[0] == "Question: Is 1 so?\nA: yes\nB: no\nAnswer: A: yes\nExplain the answer."
+    assert as_rows[0] == ("Question: Is 1 so?\nA: yes\nB: no\nAnswer: A\nExplain why it is yes")
 
 
 # ---- distinct questions ------------------------------------------------------------------

@@ -14,23 +14,23 @@ import pandas as pd
 LETTERS = "ABCDE"
 
 
-def options(question: Mapping[str, Any]) -> list[str]:
+def options(question: Mapping[Any, Any]) -> list[str]:
     """The options of a row of `questions`, in order; as many as options_n says."""
     return [str(question[f"option_{c.lower()}"]) for c in LETTERS[: int(question["options_n"])]]
 
 
-def key_text(question: Mapping[str, Any]) -> str:
+def key_text(question: Mapping[Any, Any]) -> str:
     """The text of the right option."""
     return options(question)[LETTERS.index(question["key"])]
 
 
-def distractor_texts(question: Mapping[str, Any]) -> list[str]:
+def distractor_texts(question: Mapping[Any, Any]) -> list[str]:
     """The texts of the wrong options, in order."""
     right = LETTERS.index(question["key"])
     return [text for i, text in enumerate(options(question)) if i != right]
 
 
-def render_question(question: Mapping[str, Any]) -> str:
+def render_question(question: Mapping[Any, Any]) -> str:
     """Stem, lettered options and the letter of the key, one per line."""
     lines = [f"Question: {question['stem']}"]
     # A space follows the colon and nothing precedes the letter, so that "\nA" is one token
@@ -50,12 +50,12 @@ def render_task(key: str) -> str:
     return f"Explain why it is {key}"
 
 
-def render_prompt(question: Mapping[str, Any]) -> str:
+def render_prompt(question: Mapping[Any, Any]) -> str:
     """What the generator is asked: the question with its key, then the task."""
     return f"{render_question(question)}\n{render_task(key_text(question))}"
 
 
-def render_refinement(question: Mapping[str, Any], previous: str, rating: float) -> str:
+def render_refinement(question: Mapping[Any, Any], previous: str, rating: float) -> str:
     """What ILearner asks from round 1 on: the question, the last text and its rating.
 
     Structure after ILearner-LLM's feedback prompt (arXiv 2309.10444): score and previous

@@ -114,7 +114,7 @@ def pack(documents: list[Document], length: int, pad: int, rng: np.random.Genera
         ids = ids + document.ids
         labels = labels + [-100] * document.loss_from + document.ids[document.loss_from :]
     rows.append((ids, labels))
-    filled = [(i + [pad] * (length - len(i)), l + [-100] * (length - len(l))) for i, l in rows]
+    filled = [(i + [pad] * (length - len(i)), c + [-100] * (length - len(c))) for i, c in rows]
     return np.array(filled, dtype=np.int64)
 
 
@@ -125,9 +125,17 @@ def one_per_row(documents: list[Document], pad: int) -> np.ndarray:
 
 
 class Stream:
-    """Endless packed rows of one kind of document; packed anew for each pass."""
+    """Endless packed rows of one kind of document; packed anew for each pass.
+
+    Raises InputError if no document fits into a row.
+    """
 
     def __init__(self, documents: list[Document], length: int, pad: int, seed: int):
+        if not any(len(document.ids) <= length for document in documents):
+            raise InputError(
+                f"stages/profiles: base.sequence_length {length} is shorter than each of "
+                f"{len(documents)} texts to read. Raise it."
+            )
         self.documents, self.length, self.pad = documents, length, pad
         self.rng = np.random.default_rng(seed)
         self.rows = np.empty((0, 2, length), dtype=np.int64)

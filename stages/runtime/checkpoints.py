@@ -129,6 +129,8 @@ def save_adapter(model: Any, folder: Path, manifest: dict[str, Any]) -> None:
     for name in ("target_modules", "modules_to_save"):
         if isinstance(config.get(name), list):
             config[name] = sorted(set(config[name]))
+    if Path(config.get("base_model_name_or_path") or "").is_absolute():
+        config["base_model_name_or_path"] = None  # a folder of this machine, e.g. a package's
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     write_manifest(folder, manifest)
     check_weights(folder / "adapter_model.safetensors")

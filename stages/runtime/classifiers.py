@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from schemas.errors import InputError
 from stages.runtime import checkpoints, encoder
 from stages.runtime.profile import Encoder, Model, Training
 
@@ -124,16 +125,24 @@ def fit(
     """Train in place and return the log: one dict per logged step.
 
     One output: weighted mean squared error on standardised stars. Two: cross-entropy.
+    Raises InputError if every text is longer than the model reads.
     """
     from stages.runtime import training as trainers
 
     if classifier.model.config.num_labels == 1:
         classifier.center = float(np.average(examples.targets, weights=examples.weights))
         classifier.scale = float(np.std(examples.targets)) or 1.0
+    rows = encode_examples(classifier, examples)
+    if not rows:
+        raise InputError(
+            f"stages/profiles: max_length {classifier.backbone.max_length} of "
+            f"{classifier.backbone.name} is shorter than each of {len(examples.first)} texts to "
+            "train on. Raise it."
+        )
     return trainers.fit_classifier(
         classifier.model,
         classifier.tokenizer,
-        encode_examples(classifier, examples),
+        rows,
         encode_examples(classifier, validation),
         training,
         classifier.backbone,

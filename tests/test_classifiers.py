@@ -1,0 +1,271 @@
+"""Classifiers: what they read, what they say of it, and that a saved one says the same."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.errors import InputError
+from stages.pure.prompts import render_prompt
+from stages.runtime import checkpoints, classifiers
+from stages.runtime.classifiers import Classifier, Examples
+from stages.runtime.profile import Encoder, Model
+from tests import tiny_models
+from tests.tiny_models import ENCODER, MODEL, TRAINING, course, make_base
+
+pytest_plugins = ["tests.tiny_fixtures"]
+
+BACKBONES: dict[str, Model | Encoder] = {"base": MODEL, "encoder": ENCODER}
+NONE = Examples([], [], np.empty(0), np.empty(0))
+
+
+@pytest.fixture(params=BACKBONES)
+def classifier(request: pytest.FixtureRequest, checkout: Path) -> Classifier:
+    """A rating model on each kind of backbone, with random weights around 2.5 stars."""
+    made = classifiers.build(BACKBONES[request.param], labels=1, seed=5)
+    tiny_models.stir(made.model, seed=5)
+    made.center = 2.5
+    return made
+
+
+def asked() -> tuple[list[str], list[str]]:
+    """Prompts and explanations of the course, of different lengths."""
+    rows = course().to_dict("records")
+    return [render_prompt(row) for row in rows], [row["explanation"] for row in rows]
+
+
+def rate(classifier: Classifier, order: list[int] | None = None) -> np.ndarray:
+    prompts, explanations = asked()
+    order = list(range(len(prompts))) if order is None else order
+    return classifier.ratings([prompts[i] for i in order], [explanations[i] for i in order])
+
+
+# ---- answers -------------------------------------------------------------------------------
+
+
+def test_ratings_are_stars_and_differ_between_texts(classifier: Classifier):
+    found = rate(classifier)
+    assert found.shape == (40,)
+    assert ((found >= 0) & (found <= 5)).all()
+    assert np.ptp(found) > 0.01
+
+
+def test_a_rating_is_the_output_in_stars_and_never_beyond_the_scale(classifier: Classifier):
+    prompts, explanations = asked()
+    outputs = classifier.outputs(prompts, explanations, "rating")[:, 0]
+    classifier.center, classifier.scale = 3.0, 0.5
+    assert rate(classifier) == pytest.approx(outputs * 0.5 + 3)
+    classifier.center = 9.0
+    assert (rate(classifier) == 5).all()
+    classifier.center = -9.0
+    assert (rate(classifier) == 0).all()
+
+
+def test_the_order_of_the_texts_does_not_change_their_ratings(classifier: Classifier):
+    backwards = list(range(40))[::-1]
+    assert rate(classifier, backwards)[::-1] == pytest.approx(rate(classifier), abs=1e-5)
+
+
+def test_a_text_is_rated_alike_alone_and_among_longer_ones(classifier: Classifier):
+    together = rate(classifier)
+    alone = [rate(classifier, [i])[0] for i in range(0, 40, 7)]
+    assert alone == pytest.approx(together[::7], abs=1e-5)
+
+
+def test_more_texts_than_one_batch_are_all_rated(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+):
+    whole = rate(classifier)
+    monkeypatch.setattr(classifiers, "BATCH", 7)
+    assert rate(classifier) == pytest.approx(whole, abs=1e-5)
+
+
+def test_a_text_that_is_too_long_has_no_rating(classifier: Classifier):
+    prompts, explanations = asked()
+    long = "the meadow " * classifier.backbone.max_length
+    found = classifier.ratings([prompts[0]] * 3, [explanations[0], long, explanations[1]])
+    assert np.isnan(found).tolist() == [False, True, False]
+    assert found[[0, 2]] == pytest.approx(rate(classifier)[:2], abs=1e-5)
+
+
+def test_no_texts_have_no_ratings(classifier: Classifier):
+    assert classifier.ratings([], []).shape == (0,)
+
+
+def test_a_missing_explanation_is_an_error(classifier: Classifier):
+    with pytest.raises(ValueError, match="shorter"):
+        classifier.ratings(["p", "p"], ["only one"])
+
+
+def test_a_text_of_exactly_the_limit_is_read_and_one_token_more_is_not(classifier: Classifier):
+    prompts, explanations = asked()
+    encoded = classifiers.encode_pair(classifier, prompts[0], explanations[0])
+    assert encoded is not None
+    length = len(encoded["input_ids"])
+    classifier.backbone = replace(classifier.backbone, max_length=length)
+    assert classifiers.encode_pair(classifier, prompts[0], explanations[0]) == encoded
+    classifier.backbone = replace(classifier.backbone, max_length=length - 1)
+    assert classifiers.encode_pair(classifier, prompts[0], explanations[0]) is None
+
+
+def test_the_verifier_reads_what_the_generator_is_trained_on(checkout: Path):
+    made = classifiers.build(MODEL, labels=1, seed=1)
+    encoded = classifiers.encode_pair(made, "Why?", "So <|eos|>.")
+    assert encoded is not None
+    asked_ids = checkpoints.encode_prompt(made.tokenizer, "Why?", {})
+    assert encoded["input_ids"] == asked_ids + checkpoints.encode_completion(
+        made.tokenizer, "So <|eos|>."
+    )
+    # what a student writes ends nothing
+    assert encoded["input_ids"].count(made.tokenizer.eos_token_id) == 1
+
+
+def test_the_encoder_reads_two_texts_as_a_pair(checkout: Path):
+    made = classifiers.build(ENCODER, labels=2, seed=1)
+    encoded = classifiers.encode_pair(made, "the owl [SEP]", "old trees")
+    assert encoded is not None
+    tokens = made.tokenizer.convert_ids_to_tokens(encoded["input_ids"])
+    assert tokens.count("[SEP]") == 2
+    assert tokens[-1] == "[SEP]"
+    assert set(encoded["token_type_ids"]) == {0, 1}
+
+
+def test_probabilities_are_of_two_labels_and_sum_to_one(checkout: Path):
+    made = classifiers.build(ENCODER, labels=2, seed=1)
+    tiny_models.stir(made.model, seed=1)
+    _, explanations = asked()
+    found = made.probabilities(explanations, ["the river"] * len(explanations))
+    assert found.shape == (40, 2)
+    assert found.sum(axis=1) == pytest.approx(1)
+    outputs = made.outputs(explanations[:1], ["the river"], "x")[0]
+    # softmax of two values is the logistic function of their difference
+    assert found[0, 1] == pytest.approx(1 / (1 + np.exp(outputs[0] - outputs[1])))
+    assert np.isnan(made.probabilities(["owl " * 200], ["owl"])).all()
+
+
+# ---- training ------------------------------------------------------------------------------
+
+
+def examples(targets: list[float], weights: list[float] | None = None) -> Examples:
+    """The first texts of the course with the given targets."""
+    prompts, explanations = asked()
+    n = len(targets)
+    return Examples(
+        prompts[:n], explanations[:n], np.array(targets), np.array(weights or [1.0] * n)
+    )
+
+
+def test_targets_are_standardised_by_their_weighted_mean(classifier: Classifier):
+    classifiers.fit(classifier, examples([1, 3, 5], [2, 1, 1]), TRAINING, 1, NONE)
+    assert classifier.center == pytest.approx(2.5)  # (2 * 1 + 3 + 5) / 4
+    assert classifier.scale == pytest.approx(np.sqrt(8 / 3))
+
+
+def test_equal_targets_are_not_divided_by_zero(classifier: Classifier):
+    classifiers.fit(classifier, examples([4.0, 4.0, 4.0]), TRAINING, 1, NONE)
+    assert (classifier.center, classifier.scale) == (4.0, 1.0)
+    assert np.isfinite(rate(classifier)).all()
+
+
+def test_a_pair_that_is_too_long_is_not_trained_on(classifier: Classifier):
+    given = examples([1.0, 2.0, 3.0])
+    given.second[1] = "the meadow " * 300
+    classifier.center, classifier.scale = 2.0, 0.5
+    rows = classifiers.encode_examples(classifier, given)
+    assert [row["labels"] for row in rows] == [-2.0, 2.0]
+
+
+def test_texts_that_are_all_too_long_are_refused(classifier: Classifier):
+    classifier.backbone = replace(classifier.backbone, max_length=3)
+    with pytest.raises(InputError, match=r"max_length 3 of .* is shorter than each of 2 texts"):
+        classifiers.fit(classifier, examples([1.0, 2.0]), TRAINING, 1, NONE)
+
+
+def learnt(classifier: Classifier, weights: list[float] | None = None) -> np.ndarray:
+    """Ratings of the first eight rows after training on good = 5 and poor = 1 star."""
+    settings = replace(TRAINING, epochs=25, learning_rate=1e-2)
+    classifiers.fit(classifier, examples([5.0, 1.0] * 4, weights), settings, 1, NONE)
+    return rate(classifier, list(range(8)))
+
+
+def test_training_tells_the_good_texts_from_the_poor_ones(classifier: Classifier):
+    found = learnt(classifier)
+    assert found[::2].min() > found[1::2].max()
+
+
+def test_a_row_of_no_weight_teaches_nothing(classifier: Classifier):
+    # all weight on the good texts: nothing says that the poor ones are worth less
+    found = learnt(classifier, [2.0, 0.0] * 4)
+    assert found == pytest.approx(5, abs=0.5)
+
+
+def log_of(classifier: Classifier) -> list[dict[str, float]]:
+    settings = replace(TRAINING, epochs=5)
+    return classifiers.fit(classifier, examples([5.0, 1.0] * 4), settings, 1, examples([4.0, 2.0]))
+
+
+def test_the_log_has_training_and_validation_losses_and_no_clock(classifier: Classifier):
+    log = log_of(classifier)
+    assert any("loss" in entry for entry in log)
+    assert sum("eval_loss" in entry for entry in log) == 5  # one per epoch
+    assert not [name for entry in log for name in entry if "runtime" in name or "second" in name]
+
+
+def test_the_seed_fixes_head_and_adapter(checkout: Path):
+    def made(seed: int) -> Any:
+        built = classifiers.build(MODEL, labels=1, seed=seed)
+        log = log_of(built)
+        return log, rate(built).tolist()
+
+    assert made(3) == made(3)
+    assert made(3) != made(4)
+
+
+# ---- saving --------------------------------------------------------------------------------
+
+
+def save(classifier: Classifier, folder: Path = Path("models/saved")) -> Path:
+    folder.mkdir(parents=True)
+    manifest: dict[str, Any] = {"kind": "rating"}
+    if isinstance(classifier.backbone, Model):
+        manifest = checkpoints.manifest_for(MODEL, classifier.tokenizer, None, [], "verifier")
+    classifiers.save(classifier, folder, manifest)
+    return folder
+
+
+def test_a_saved_classifier_gives_the_same_ratings(classifier: Classifier):
+    learnt(classifier)
+    loaded = classifiers.load(save(classifier))
+    assert rate(loaded).tolist() == rate(classifier).tolist()
+    assert (loaded.center, loaded.scale) == (classifier.center, classifier.scale)
+    assert loaded.backbone == classifier.backbone
+
+
+def test_two_savings_have_the_same_bytes(classifier: Classifier):
+    first, second = (save(classifier, Path(f"models/{name}")) for name in "ab")
+    assert tiny_models.tree_bytes(first) == tiny_models.tree_bytes(second)
+
+
+def test_the_number_of_outputs_is_known_without_loading(classifier: Classifier):
+    folder = save(classifier)
+    assert classifiers.read_labels(folder) == 1
+    (folder / "adapter_model.safetensors").unlink()
+    assert classifiers.read_labels(folder) == 1
+
+
+def test_a_verifier_of_another_base_is_refused(checkout: Path):
+    made = classifiers.build(MODEL, labels=1, seed=5)
+    tiny_models.stir(made.model, seed=5)
+    folder = save(made)
+    make_base(seed=1)
+    with pytest.raises(InputError, match="trained on base"):
+        classifiers.load(folder)
+
+
+def test_a_folder_that_was_not_finished_is_refused(classifier: Classifier):
+    folder = save(classifier)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"manifest\.json does not exist"):
+        classifiers.load(folder)

@@ -1,0 +1,168 @@
+"""The entailment scorer: what it is told, from which rows, and how it is measured."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from schemas.errors import InputError
+from schemas.questions import Questions
+from stages import train_entailment
+from stages.pure.prompts import declarative, distractor_texts, key_text
+from stages.runtime import artifacts, classifiers
+from stages.runtime.classifiers import Examples
+from tests.tiny_models import Stage, course, reported, tree_bytes
+
+pytest_plugins = ["tests.tiny_fixtures"]
+
+SECTION = {"train_entailment": {"min_rating": 3.0}}
+
+
+def record(**changed: Any) -> dict[Any, Any]:
+    """One row of the course as the stage sees it."""
+    row: dict[Any, Any] = course().to_dict("records")[0]
+    return row | changed
+
+
+# ---- pairs ---------------------------------------------------------------------------------
+
+
+def test_a_row_gives_one_pair_with_the_key_and_one_with_a_distractor():
+    row = record()
+    (key, distractor) = train_entailment.pairs_of(row)
+    assert key == (row["explanation"], declarative(row["stem"], key_text(row)), 1)
+    premise, hypothesis, label = distractor
+    assert (premise, label) == (row["explanation"], 0)
+    assert hypothesis in {declarative(row["stem"], text) for text in distractor_texts(row)}
+
+
+def test_every_distractor_occurs_somewhere():
+    rows = [record(row_id=f"zoo/{i}") for i in range(30)]
+    wrong = {train_entailment.pairs_of(row)[1][1] for row in rows}
+    assert wrong == {declarative(rows[0]["stem"], text) for text in distractor_texts(rows[0])}
+
+
+def test_the_distractor_is_fixed_by_the_row():
+    assert train_entailment.pairs_of(record()) == train_entailment.pairs_of(record())
+
+
+def test_a_question_of_one_option_has_no_distractor():
+    pairs = train_entailment.pairs_of(record(options_n=1, key="A"))
+    assert [label for _, _, label in pairs] == [1]
+
+
+# ---- rows ----------------------------------------------------------------------------------
+
+
+def test_only_well_rated_explanations_of_the_split_are_premises():
+    rows = course()
+    found = train_entailment.examples(rows, "judge", 3.0)
+    good = rows.query("split == 'judge' and question_rating_mean >= 3").explanation.tolist()
+    assert sorted(found.first) == sorted(good * 2)
+    assert found.targets.tolist() == [1, 0] * len(good)
+    assert found.weights.tolist() == [1.0] * len(found.first)
+
+
+def test_an_unrated_explanation_is_no_premise():
+    rows = course()
+    found = train_entailment.examples(rows, "train", 0.0)
+    unrated = rows[rows.question_rating_mean.isna()].explanation
+    assert len(unrated) == 1
+    assert unrated.iloc[0] not in found.first
+    assert len(found.first) == 2 * 15
+
+
+def test_a_rating_of_exactly_the_minimum_is_enough():
+    rows = course().query("split == 'judge'").assign(question_rating_mean=3.0)
+    assert len(train_entailment.examples(rows, "judge", 3.0).first) == 2 * len(rows)
+    assert train_entailment.examples(rows, "judge", 3.1).first == []
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    rows = course()
+    first, second = (
+        train_entailment.examples(given, "judge", 3.0)
+        for given in (rows, rows.sample(frac=1, random_state=4))
+    )
+    assert (first.first, first.second) == (second.first, second.second)
+    assert first.targets.tolist() == second.targets.tolist()
+
+
+# ---- accuracy ------------------------------------------------------------------------------
+
+
+class Sure:
+    """Says what it was told to say: the probabilities of `entailed`."""
+
+    def __init__(self, entailed: list[float]):
+        self.entailed = np.array(entailed)
+
+    def probabilities(self, *_: Any) -> np.ndarray:
+        return np.stack([1 - self.entailed, self.entailed], axis=1)
+
+
+def accuracy(entailed: list[float], targets: list[int]) -> dict[str, float]:
+    examples = Examples([], [], np.array(targets), np.ones(len(targets)))
+    classifier: Any = Sure(entailed)
+    return train_entailment.accuracy(classifier, examples)
+
+
+def test_accuracy_by_hand():
+    assert accuracy([0.9, 0.2, 0.4, 0.7], [1, 0, 1, 0]) == {"accuracy_frac": 0.5}
+    assert accuracy([0.9, 0.2, 0.6, 0.1], [1, 0, 1, 0]) == {"accuracy_frac": 1.0}
+
+
+def test_a_pair_that_cannot_be_read_is_in_no_mean():
+    nan = float("nan")
+    assert accuracy([0.9, nan, 0.4], [1, 0, 1]) == {"accuracy_frac": 0.5}
+    assert accuracy([nan, nan], [1, 0]) == {}
+
+
+# ---- the stage -----------------------------------------------------------------------------
+
+
+def test_the_scorer_learns_from_the_judge_split_and_is_measured_on_train(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, run_stage: Stage
+):
+    given: dict[str, Examples] = {}
+    real = classifiers.fit
+
+    def fit(classifier: Any, examples: Examples, *rest: Any) -> list[dict[str, float]]:
+        given["fitted"], given["validation"] = examples, rest[-1]
+        return real(classifier, examples, *rest)
+
+    def measure(_: Any, held_out: Examples) -> dict[str, float]:
+        given["held_out"] = held_out
+        return {}
+
+    monkeypatch.setattr(classifiers, "fit", fit)
+    monkeypatch.setattr(train_entailment, "accuracy", measure)
+    run_stage(train_entailment.main, **SECTION)
+    rows = course().query("question_rating_mean >= 3")
+    for name, split in [("fitted", "judge"), ("validation", "validation"), ("held_out", "train")]:
+        assert set(given[name].first) == set(rows[rows.split == split].explanation)
+
+
+def test_a_real_training_can_be_loaded_and_gives_the_same_bytes(checkout: Path, run_stage: Stage):
+    recorded = run_stage(train_entailment.main, **SECTION)
+    assert train_entailment.FOLDER in recorded.outputs
+    first = tree_bytes(train_entailment.FOLDER) | tree_bytes(Path("reports"))
+    run_stage(train_entailment.main, **SECTION)
+    assert tree_bytes(train_entailment.FOLDER) | tree_bytes(Path("reports")) == first
+    assert not [name for name, data in first.items() if str(checkout).encode() in data]
+    numbers = reported("train_entailment")
+    assert numbers["pairs_n"] == 8  # four judge questions, one good explanation each
+    assert 0 <= numbers["accuracy_frac"] <= 1
+    found = classifiers.load(train_entailment.FOLDER).probabilities(["It is."], ["The owl."])
+    assert found.sum() == pytest.approx(1)
+
+
+def test_a_judge_split_without_good_explanations_is_refused(checkout: Path, run_stage: Stage):
+    rows = course()
+    poor = rows.assign(question_rating_mean=rows.question_rating_mean.clip(upper=2.5))
+    artifacts.write(Questions, pd.DataFrame(poor))
+    with pytest.raises(InputError, match=r"rated 3\.0 or more"):
+        run_stage(train_entailment.main, **SECTION)
+    assert not train_entailment.FOLDER.exists()
