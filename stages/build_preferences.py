@@ -36,6 +36,7 @@ class Params(StageParams):
     min_score_gap: float
     pairs_per_question: int
     negatives_per_question: int
+    length_control: float
 
 
 def pair_texts(texts: pd.DataFrame, params: Params) -> pd.DataFrame:
@@ -87,12 +88,15 @@ def main() -> None:
     with stage_run("build_preferences", Params) as run:
         questions, candidates = run.read(Questions), run.read(Candidates)
         texts = pairing.rewarded_texts(questions, candidates, run.read(Negatives), run.read(Scores))
+        slope = pairing.length_slope(texts)
+        texts = pairing.control_length(texts, run.params.length_control)
         pairs = pair_texts(texts, run.params)
         drops = drop_texts(texts, pairs, run.params)
         run.write(Preferences, pairs)
         run.write(Drops, drops)
         check_split(pairs, questions)  # last, so that a leaking table is never a result of DVC
-        run.report(pairing.summarize(texts, pairs), pairing.tabulate(pairs, drops))
+        numbers = pairing.summarize(texts, pairs) | {"length_slope_stars": slope}
+        run.report(numbers, pairing.tabulate(pairs, drops))
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from schemas.questions import Questions
 from schemas.scores import Scores
 from stages import build_preferences
 from stages.build_preferences import Params, check_split, drop_texts, pair_texts
+from stages.pure import pairing
 from stages.pure.pairing import rewarded_texts, rewards, summarize, tabulate, widest_gap
 from stages.runtime import artifacts, params, tracking
 from tests import invented
 
-PARAMS = Params(min_score_gap=1.0, pairs_per_question=10, negatives_per_question=1)
+PARAMS = Params(1.0, 10, 1, 0.0)
 
 
 def texts(*rows: tuple[str, int, str, float | None]) -> pd.DataFrame:
@@ -92,7 +93,7 @@ def test_the_threshold_itself_is_wide_enough(low: float, high: float, is_pair: b
 @pytest.mark.parametrize("low", [0.1, 0.7, 1.1, 2.0, 3.0, 4.4])
 def test_the_threshold_holds_although_tenths_are_not_exact_in_binary(low: float):
     table = texts(("q", 0, "a", low), ("q", 1, "b", low + 0.3))
-    assert len(pair_texts(table, Params(0.3, 1, 0))) == 1
+    assert len(pair_texts(table, Params(0.3, 1, 0, 0.0))) == 1
 
 
 def test_texts_of_different_questions_are_never_compared():
@@ -102,14 +103,14 @@ def test_texts_of_different_questions_are_never_compared():
 
 def test_the_widest_gaps_come_first_and_indices_break_ties():
     table = texts(*[("q", i, f"t{i}", reward) for i, reward in enumerate([1.0, 4.0, 1.0, 4.0])])
-    pairs = pair_texts(table, Params(1.0, 3, 0))
+    pairs = pair_texts(table, Params(1.0, 3, 0, 0.0))
     assert pair_keys(pairs) == [("q", 1, 0), ("q", 1, 2), ("q", 3, 0)]
     assert pairs.pair_rank.tolist() == [1, 2, 3]
 
 
 def test_a_question_gets_three_varied_pairs_and_not_only_its_two_ends():
     table = texts(("q", 0, "a", 5.0), ("q", 1, "b", 3.0), ("q", 2, "c", 1.5), ("q", 3, "d", 0.0))
-    pairs = pair_texts(table, Params(1.0, 3, 0))
+    pairs = pair_texts(table, Params(1.0, 3, 0, 0.0))
     gaps = dict(zip(pair_keys(pairs), pairs.score_gap, strict=True))
     assert gaps == {("q", 0, 3): 5.0, ("q", 0, 2): 3.5, ("q", 1, 3): 3.0}
 
@@ -132,7 +133,7 @@ def test_an_empty_text_is_in_no_pair_even_with_a_score():
 
 def test_equal_scores_make_no_pair_also_without_a_minimum_gap():
     table = texts(("q", 0, "a", 3.0), ("q", 1, "b", 3.0), ("r", 0, "a", 1.0), ("r", 1, "b", 2.0))
-    free = Params(0.0, 5, 0)
+    free = Params(0.0, 5, 0, 0.0)
     assert pair_keys(pair_texts(table, free)) == [("r", 1, 0)]
     assert reasons(table, free) == {("q", 0): "tie", ("q", 1): "tie"}
 
@@ -171,7 +172,7 @@ def test_the_same_two_texts_sampled_twice_are_one_pair():
 def test_what_is_in_no_pair_says_why(rows: list[tuple], expected: dict):
     other = texts(("z", 0, "a", 0.0), ("z", 1, "b", 5.0))  # so that there is some pair
     table = pd.concat([texts(*[("q", *row) for row in rows]), other], ignore_index=True)
-    found = reasons(table, Params(1.0, 1, 1))
+    found = reasons(table, Params(1.0, 1, 1, 0.0))
     if "either" in expected:
         assert list(found.values()) == ["over_limit"]
     else:
@@ -193,9 +194,9 @@ def test_a_negative_is_never_chosen_however_well_it_scores():
 
 def test_negatives_have_places_of_their_own():
     table = texts(*[("q", i, f"t{i}", float(i)) for i in range(4)], ("q", 1000, "x", 0.0))
-    pairs = pair_texts(table, Params(1.0, 2, 1))
+    pairs = pair_texts(table, Params(1.0, 2, 1, 0.0))
     assert (pairs.rejected_origin == "negative").tolist() == [False, False, True]
-    assert pair_texts(table, Params(1.0, 2, 0)).rejected_index.max() < 1000
+    assert pair_texts(table, Params(1.0, 2, 0, 0.0)).rejected_index.max() < 1000
 
 
 def test_kinds_are_mixed_although_one_is_always_the_widest():
@@ -219,7 +220,7 @@ def test_a_kind_that_is_not_worse_leaves_its_turn_to_another():
 
 def test_more_negatives_per_question_are_of_different_kinds():
     rows = [("q", 1000 + k, f"bad {k}", 1.0) for k in range(len(KINDS))]
-    pairs = pair_texts(texts(("q", 0, "good", 4.0), *rows), Params(1.0, 1, 3))
+    pairs = pair_texts(texts(("q", 0, "good", 4.0), *rows), Params(1.0, 1, 3, 0.0))
     assert pairs.negative_kind.nunique() == len(pairs) == 3
 
 
@@ -329,6 +330,7 @@ SETTINGS = st.builds(
     min_score_gap=st.sampled_from([0.0, 0.25, 0.3, 1.0]),
     pairs_per_question=st.integers(1, 4),
     negatives_per_question=st.integers(0, 3),
+    length_control=st.just(0.0),
 )
 
 
@@ -365,7 +367,7 @@ def test_pairs_keep_the_gap_and_the_places(table: pd.DataFrame, given_: Params):
 def test_without_limits_the_pairs_are_all_that_a_double_loop_finds(
     table: pd.DataFrame, given_: Params
 ):
-    free = Params(given_.min_score_gap, 1000, 0)
+    free = Params(given_.min_score_gap, 1000, 0, 0.0)
     ours = table[(table.candidate_index < 1000) & table.reward.notna() & (table.text_key != "")]
     rows: list[Any] = list(ours.itertuples())
     expected = {
@@ -417,7 +419,9 @@ def test_no_pair_at_all_says_what_to_do():
         pair_texts(texts(("q", 0, "a", None)), PARAMS)
 
 
-@pytest.mark.parametrize("wrong", [Params(-0.1, 1, 1), Params(0.1, -1, 1), Params(0.1, 1, -1)])
+@pytest.mark.parametrize(
+    "wrong", [Params(-0.1, 1, 1, 0.0), Params(0.1, -1, 1, 0.0), Params(0.1, 1, -1, 0.0)]
+)
 def test_a_negative_parameter_is_refused(wrong: Params):
     with pytest.raises(InputError, match=r"build_preferences\..* is negative"):
         pair_texts(texts(("q", 0, "a", 1.0), ("q", 1, "b", 3.0)), wrong)
@@ -489,6 +493,7 @@ def stage(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tracking, "record", lambda *args: None)
     section = {"min_score_gap": 1.0, "pairs_per_question": 3, "negatives_per_question": 1}
+    section["length_control"] = 0.0
     monkeypatch.setattr(params, "declared", lambda name: {"build_preferences": section})
     for schema, frame in zip((Questions, Candidates, Negatives, Scores), course(), strict=True):
         artifacts.write(schema, frame)
@@ -521,3 +526,28 @@ def test_a_leaking_table_leaves_no_report(stage: Path):
     with pytest.raises(InputError, match="question q1"):
         build_preferences.main()
     assert not (stage / "reports").exists()
+
+
+def test_a_reward_that_is_length_alone_makes_no_pair_once_length_is_controlled():
+    # reward = 2 + 0.1 * words exactly, so nothing is left beside length
+    table = texts(*[("q", i, "word " * n, 2 + 0.1 * n) for i, n in enumerate((5, 10, 30))])
+    assert pairing.length_slope(table) == pytest.approx(0.1)
+    flat = pairing.control_length(table, 1.0)
+    assert flat.reward.max() - flat.reward.min() == pytest.approx(0)
+    assert pairing.control_length(table, 0.0).reward.tolist() == table.reward.tolist()
+
+
+def test_the_length_slope_is_that_within_questions():
+    # longer answers belong to the better liked question, but within each the longer is worse:
+    # centred words -5, +5 and rewards +.5, -.5 in both: slope = -10 / 100 = -0.1
+    table = texts(
+        ("p", 0, "word " * 10, 2.0), ("p", 1, "word " * 20, 1.0),
+        ("q", 0, "word " * 50, 5.0), ("q", 1, "word " * 60, 4.0),
+    )  # fmt: skip
+    assert pairing.length_slope(table) == pytest.approx(-0.1)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_length_control_outside_0_and_1_is_refused(share: float):
+    with pytest.raises(InputError, match="length_control"):
+        pairing.control_length(texts(("q", 0, "a b", 1.0)), share)

@@ -72,7 +72,12 @@ ENCODER = Encoder(
     **LORA | {"lora_targets": ["query", "value"]},  # type: ignore[arg-type]
 )
 GENERATION = Generation(batch_size=4, max_new_tokens=8)
-DECODING: dict[str, Any] = {"temperature": 0.7, "top_k": 20, "top_p": 1.0, "repetition_penalty": 1.1}
+DECODING: dict[str, Any] = {
+    "temperature": 0.7,
+    "top_k": 20,
+    "top_p": 1.0,
+    "repetition_penalty": 1.1,
+}
 
 SPLITS = ["train"] * 8 + ["judge"] * 4 + ["validation"] * 2 + ["test"] * 6
 NAMES = (

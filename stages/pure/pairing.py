@@ -10,6 +10,7 @@ from stages.pure.metrics import comparable
 
 KEY = ["question_id", "candidate_index"]
 GAP_BIN_STARS = 0.25
+NEUTRAL_WORDS = 20  # any constant gives the same pairs
 
 
 def rewards(scores: pd.DataFrame) -> pd.DataFrame:
@@ -51,6 +52,38 @@ def rewarded_texts(
         cluster_id=texts.question_id.map(cluster_of),
         text_key=texts.explanation.map(comparable),
     ).merge(rewards(scores), on=KEY, how="left", validate="one_to_one")
+
+
+def length_slope(texts: pd.DataFrame) -> float:
+    """How much the reward rises per word within a question, stars per word.
+
+    Least squares of reward on words over the scored candidates (no negatives), both centred
+    on their question; 0 where no length varies. Within a question, because longer answers
+    may belong to better liked questions.
+    """
+    known = texts[(texts.origin != "negative") & texts.reward.notna()]
+    by_question = known.assign(words=known.explanation.map(lambda t: len(t.split())))
+    centred = by_question[["words", "reward"]] - by_question.groupby("question_id")[
+        ["words", "reward"]
+    ].transform("mean")
+    spread = float((centred.words**2).sum())
+    return float((centred.words * centred.reward).sum()) / spread if spread else 0.0
+
+
+def control_length(texts: pd.DataFrame, share: float) -> pd.DataFrame:
+    """`texts` with the share `share` of the reward's length slope taken off each reward.
+
+    At 1 the reward no longer rises with words within a question: what is left is what the
+    scorer sees beside length. Rewards stay in stars; 20 words is where nothing changes.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(
+            f"build_preferences.length_control: {share} in params.yaml is not within 0..1. "
+            "Give 0 for none, 1 for all of the length slope."
+        )
+    words = texts.explanation.map(lambda t: len(t.split()))
+    slope = share * length_slope(texts)
+    return texts.assign(reward=texts.reward - slope * (words - NEUTRAL_WORDS))
 
 
 def widest_gap(texts: pd.DataFrame) -> float:
