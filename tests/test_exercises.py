@@ -58,6 +58,20 @@ def test_words_of_a_line_are_copied_as_neighbours(seed: int):
     assert f" {key} " in f" {line} " or set(key.split()) == {"alpha"}
 
 
+def test_every_word_of_a_line_is_copied_sometimes():
+    keys = [
+        drawn(seed, words=["alpha"], lines=["one two three four five."])[2] for seed in range(99)
+    ]
+    assert {word for key in keys for word in key.split()} == {
+        "alpha",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+    }
+
+
 def test_about_half_of_the_keys_are_taken_from_a_line():
     keys = [drawn(seed)[2] for seed in range(400)]
     from_lines = sum(not set(key.split()) <= set(WORDS) for key in keys)

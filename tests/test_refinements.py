@@ -52,6 +52,12 @@ def test_texts_of_two_clusters_are_not_compared():
     assert answers(row("w", 1.0, "c"), row("b", 5.0, "d")) == []
 
 
+def test_a_text_is_no_refinement_of_itself():
+    # two students may hand in the same text, and the ratings of their questions differ
+    worse, better = row("w", 1.0), row("b", 5.0)
+    assert answers(worse | {"explanation": " text b "}, better) == []
+
+
 def test_a_row_without_a_rating_is_on_neither_side():
     assert answers(row("w", None), row("b", 5.0)) == []
     assert answers(row("w", 1.0), row("b", None)) == []

@@ -30,7 +30,7 @@ def copying(words: list[str], lines: list[str], rng: np.random.Generator) -> tup
 
     def neighbours(count: int) -> str:
         line = lines[int(rng.integers(len(lines)))].rstrip(".").split()
-        first = int(rng.integers(max(1, len(line) - count)))
+        first = int(rng.integers(max(1, len(line) - count + 1)))
         return " ".join(line[first : first + count])
 
     key = phrase(1, 3) if rng.random() < 0.5 else neighbours(int(rng.integers(1, 4)))
