@@ -23,7 +23,8 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.questions import Questions
-from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
+from stages.pure.prompts import distinct_questions, render_prompt
+from stages.pure.rounds import is_done, mark_final, next_prompt
 from stages.runtime import checkpoints, scorers
 from stages.runtime.generation import Decoding, Generated, decodings, generate
 from stages.runtime.profile import Generation, Model
@@ -41,17 +42,6 @@ class Params(StageParams):
     stop_rating: float
 
 
-def next_prompt(question: dict[Any, Any], last: dict[str, Any] | None) -> str:
-    """The plain prompt in round 0, else the refinement of the last text.
-
-    An unrated text (empty, or too long for the verifier) is asked for afresh: there is no
-    rating to show.
-    """
-    if last is None or np.isnan(last["verifier_rating"]):
-        return render_prompt(question)
-    return render_refinement(question, last["explanation"], last["verifier_rating"])
-
-
 def rate(prompts: list[str], answers: list[Generated]) -> np.ndarray:
     """Stars (n,) of the verifier for unseen questions; NaN for an empty text."""
     said = [i for i, answer in enumerate(answers) if answer.text]
@@ -60,18 +50,6 @@ def rate(prompts: list[str], answers: list[Generated]) -> np.ndarray:
     folds = np.full(len(said), scorers.NOT_TRAINED_ON)
     ratings[said] = scorers.verifier_ratings(VERIFIER, [prompts[i] for i in said], texts, folds)
     return ratings
-
-
-def mark_final(rows: pd.DataFrame) -> pd.DataFrame:
-    """Set is_final on the best-rated round of each question; the earliest of equals.
-
-    Where no round has a rating the first one is final: it is what one pass would give.
-    """
-    ranked = rows.assign(rating=rows.verifier_rating.fillna(-1.0)).sort_values(
-        ["question_id", "rating", "round_index"], ascending=[True, False, True]
-    )
-    best = ranked.drop_duplicates("question_id").index
-    return rows.assign(is_final=rows.index.isin(best))
 
 
 def iterate(
@@ -104,7 +82,7 @@ def iterate(
         open_questions = [
             q
             for q, rating in zip(open_questions, ratings, strict=True)
-            if not rating >= run.params.stop_rating  # NaN goes on
+            if not is_done(rating, run.params.stop_rating)
         ]
     return mark_final(pd.DataFrame(rows))
 

@@ -25,7 +25,7 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from stages.pure import metrics
 from stages.pure.prompts import distinct_questions, key_text, render_prompt
-from stages.runtime import checkpoints
+from stages.runtime import checkpoints, distributed
 from stages.runtime import training as trainers
 from stages.runtime.generation import Decoding, generate
 from stages.runtime.profile import Generation, Model, Training
@@ -95,7 +95,7 @@ def main() -> None:
     """Train the DPO adapter."""
     with stage_run("train_dpo", Params) as run:
         model = run.section(Model, "model")
-        trainers.relaunch("stages.train_dpo", model, sys.argv[1:])
+        distributed.relaunch("stages.train_dpo", model, sys.argv[1:])
         questions, pairs = distinct_questions(run.read(Questions)), run.read(Preferences)
         run.reads(checkpoints.BASE_DIR, PARENT)
         tokenizer = checkpoints.load_tokenizer(model)

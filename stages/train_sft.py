@@ -24,7 +24,7 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure.prompts import render_prompt
 from stages.pure.refinements import refinements
-from stages.runtime import checkpoints
+from stages.runtime import checkpoints, distributed
 from stages.runtime import training as trainers
 from stages.runtime.profile import Model, Training
 from stages.runtime.run import StageParams, is_main_process, stage_run, start
@@ -65,7 +65,7 @@ def main() -> None:
     """Train the SFT adapter."""
     with stage_run("train_sft", Params) as run:
         model = run.section(Model, "model")
-        trainers.relaunch("stages.train_sft", model, sys.argv[1:])
+        distributed.relaunch("stages.train_sft", model, sys.argv[1:])
         rows = run.read(Questions)
         run.reads(checkpoints.BASE_DIR)
         train = rows[rows.split == "train"]

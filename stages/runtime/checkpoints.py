@@ -6,6 +6,7 @@ adapter whose base or chat template is another one is refused.
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,14 @@ def load_base(model: Model, head: str = "causal", labels: int = 1) -> Any:
         trust_remote_code=False,
         **extra,
     )
-    return base.to(model.device)
+    return base.to(device_of(model))
+
+
+def device_of(model: Model) -> str:
+    """Where this process computes: each rank of a launch has a GPU of its own."""
+    if model.device == "cuda":
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return model.device
 
 
 def load_policy(model: Model, adapter: Path, trainable: bool = False) -> Any:

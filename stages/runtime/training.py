@@ -1,13 +1,11 @@
-"""What the trainings share: arguments, datasets, logs, and the start of several processes."""
+"""What the trainings share: arguments, datasets and logs."""
 
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import InputError
+from stages.runtime import distributed
 from stages.runtime.profile import Encoder, Model, Training
 
 
@@ -40,8 +38,8 @@ def arguments(
         "dataloader_pin_memory": not is_cpu,
         "disable_tqdm": not sys.stderr.isatty(),
     }
-    if isinstance(backbone, Model) and backbone.deepspeed is not None:
-        given["deepspeed"] = backbone.deepspeed
+    if isinstance(backbone, Model):
+        given |= distributed.deepspeed_arguments(backbone)
     return given
 
 
@@ -83,12 +81,13 @@ def fit_sft(
     )
     trainer = SFTTrainer(
         model=policy,
-        args=config,
+        args=distributed.on_one_device(config),
         train_dataset=Dataset.from_list(rows),
         eval_dataset=Dataset.from_list(validation) if validation else None,
         processing_class=tokenizer,
     )
     trainer.train()
+    distributed.leave(trainer, policy)
     return tidy(trainer.state.log_history)
 
 
@@ -118,11 +117,12 @@ def fit_dpo(
     given = arguments(training, model, seed) | {"eval_strategy": "no"} | science
     trainer = EncodedDPOTrainer(
         model=policy,
-        args=DPOConfig(**given, max_length=None),
+        args=distributed.on_one_device(DPOConfig(**given, max_length=None)),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
     trainer.train()
+    distributed.leave(trainer, policy)
     return tidy(trainer.state.log_history)
 
 
@@ -142,6 +142,8 @@ def fit_classifier(
 
     class WeightedTrainer(Trainer):
         """Mean over rows of weight * loss: squared error for one output, else cross-entropy."""
+
+        loss_is_scaled_for_ga = False  # a mean over one batch: the trainer divides by their number
 
         def compute_loss(  # type: ignore[override]
             self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any
@@ -163,19 +165,21 @@ def fit_classifier(
         padded["weight"] = torch.tensor([row["weight"] for row in batch], dtype=torch.float32)
         return padded
 
+    config = TrainingArguments(
+        **arguments(training, backbone, seed, bool(validation)),
+        remove_unused_columns=False,
+        label_names=["labels"],
+    )
     trainer = WeightedTrainer(
         model=model,
-        args=TrainingArguments(
-            **arguments(training, backbone, seed, bool(validation)),
-            remove_unused_columns=False,
-            label_names=["labels"],
-        ),
+        args=distributed.on_one_device(config),
         train_dataset=Dataset.from_list(rows),
         eval_dataset=Dataset.from_list(validation) if validation else None,
         data_collator=collate,
         processing_class=tokenizer,
     )
     trainer.train()
+    distributed.leave(trainer, model)
     return tidy(trainer.state.log_history)
 
 
@@ -199,21 +203,6 @@ def ends_of(log: list[dict[str, float]], *names: str) -> dict[str, float]:
             plain = name.replace("/", "_")
             numbers |= {f"{plain}_first_nats": values[0], f"{plain}_last_nats": values[-1]}
     return numbers
-
-
-def relaunch(module: str, model: Model, arguments_: list[str]) -> None:
-    """Start the stage again under torchrun if the profile asks for several processes.
-
-    Returns at once in a process of that launch, and where one process is asked for.
-    """
-    if model.processes == 1 or "LOCAL_RANK" in os.environ:
-        return
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc_per_node", str(model.processes), "-m", module, *arguments_]
-    code = subprocess.run(command).returncode
-    if code:
-        raise InputError(f"{module}: {model.processes} training processes ended with code {code}.")
-    raise SystemExit(0)
 
 
 def scratch_outputs(path: Path) -> Path:
