@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 import typer
 import yaml
 
@@ -122,6 +123,7 @@ def work(step: str, name: str, folder: Path) -> None:
     """One training of one setting; leaves its adapter and its log in `folder`."""
     model, training = profile(name)
     distributed.relaunch("stages.distributed_smoke", model, sys.argv[1:])
+    compile_nothing()
     os.chdir(folder)
     if not checkpoints.BASE_DIR.exists():
         make_base(model)
@@ -131,6 +133,13 @@ def work(step: str, name: str, folder: Path) -> None:
         target = trainers.scratch_outputs(Path(name) / step)
         checkpoints.save_adapter(policy, target, manifest)
         (target / "log.json").write_text(json.dumps(log))
+
+
+def compile_nothing() -> None:
+    """Let DeepSpeed's CPU ranks speak through gloo; its own way needs a C++ compiler."""
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def run(name: str, folder: Path) -> Logs:
@@ -167,9 +176,9 @@ def weights(adapter: Path) -> list[float]:
 def gap(own: list[float], wanted: list[float]) -> float:
     """The largest difference; infinite where the lengths differ or a number is missing."""
     if len(own) != len(wanted):
-        return float("inf")
-    gaps = [abs(a - b) for a, b in zip(own, wanted, strict=True)]
-    return max(g if g == g else float("inf") for g in gaps)
+        return math.inf
+    largest = float(np.abs(np.subtract(own, wanted)).max())
+    return math.inf if math.isnan(largest) else largest
 
 
 def compare(logs: dict[str, Logs]) -> tuple[list[str], list[str]]:

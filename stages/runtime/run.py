@@ -117,6 +117,8 @@ def start(main: Callable[..., None]) -> None:
     """Run a stage's `main` as a command: --help, one-line errors, exit code 2 for bad input."""
     import typer
 
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, "1")  # before TRL is imported: each of its trainers sends one
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
