@@ -92,6 +92,8 @@ class Run(Generic[P]):
     def write_curve(self, curve: pd.DataFrame) -> None:
         """Write reports/curves/<stage>[_<item>].csv: one row per logged training step."""
         path = REPORTS_DIR / "curves" / f"{self.name.replace('@', '_')}.csv"
+        if curve.empty:  # a training shorter than the logging interval; a CSV needs a header
+            curve = pd.DataFrame({"step": []})
         self.curve = curve
         text = curve.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         self.outputs.append(artifacts.write_text(path, text))
