@@ -209,9 +209,11 @@ def test_mlflow_holds_the_digests_of_the_lock_file(route: Path):
     for name, stage in lock.items():
         for context, key in (("input", "deps"), ("output", "outs")):
             for entry in stage.get(key, []):
-                path = entry["path"]
+                path, tag = entry["path"], f"{context}.{entry['path']}.md5"
+                if path == "models/base" and tag not in tags[name]:
+                    continue  # read through an adapter, whose manifest holds the base's digest
                 if path.endswith(".parquet") or path.startswith("models/"):
-                    assert tags[name][f"{context}.{path}.md5"] == entry["md5"], f"{name}: {path}"
+                    assert tags[name][tag] == entry["md5"], f"{name}: {path}"
                     compared += 1
     assert compared > len(lock)
 
@@ -252,7 +254,8 @@ def test_an_edited_parameter_reruns_its_stage_and_what_follows(
     params = yaml.safe_load((route / "params.yaml").read_text())
     set_key(params, key, value)
     with edited(route / "params.yaml", yaml.safe_dump(params, sort_keys=False)):
-        assert stale(route) == first
+        # the report lists every parameter, so it is always among the stale ones
+        assert stale(route) == first | {"report"}
         assert first <= would_run(route) <= followers(first)
 
 
