@@ -171,7 +171,7 @@ def test_models_read_no_empty_text_and_it_is_null_not_zero(models: dict[str, lis
     assert all(values(column) == [2.0, None] for column in found.values())
     assert found["judge"][1] == Value(None, "empty_text")
     assert models["judge"][0][0] == ["two words"]
-    assert models["judge"][0][1][0].endswith("Explain the answer.")
+    assert models["judge"][0][1][0].endswith("Explain why it is yes")
     assert models["verifier"][0][2].tolist() == [scorers.NOT_TRAINED_ON]
 
 
