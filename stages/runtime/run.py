@@ -92,7 +92,9 @@ class Run(Generic[P]):
     def write_curve(self, curve: pd.DataFrame) -> None:
         """Write reports/curves/<stage>[_<item>].csv: one row per logged training step."""
         path = REPORTS_DIR / "curves" / f"{self.name.replace('@', '_')}.csv"
-        if curve.empty:  # a training shorter than the logging interval; a CSV needs a header
+        if not len(
+            curve.columns
+        ):  # a training shorter than the logging interval; a CSV needs a header
             curve = pd.DataFrame({"step": []})
         self.curve = curve
         text = curve.to_csv(index=False, float_format="%.6g", lineterminator="\n")
