@@ -16,9 +16,8 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export DVC_NO_ANALYTICS = 1
 export DO_NOT_TRACK = 1
 
-# Two thread pools on few cores slow each other down; an idle OpenMP thread should sleep.
+# Two thread pools on few cores slow each other down.
 export TOKENIZERS_PARALLELISM = false
-export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help repro test check ui distributed-smoke

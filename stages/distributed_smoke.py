@@ -91,7 +91,7 @@ def make_base(model: Model) -> None:
     lines = [text for row in texts() for text in row]
     tokenizer = base_model.train_tokenizer(lines, size.vocabulary, model.max_length)
     network = base_model.build_model(size, model, tokenizer)
-    base_model.save(network, tokenizer, trainers.scratch_outputs(checkpoints.BASE_DIR))
+    base_model.save(network, tokenizer, checkpoints.scratch_outputs(checkpoints.BASE_DIR))
 
 
 def train(step: str, model: Model, training: Training, parent: Path) -> tuple[Any, Any, Any]:
@@ -130,7 +130,7 @@ def work(step: str, name: str, folder: Path) -> None:
     tokenizer, policy, log = train(step, model, training, Path(name) / "sft")
     if is_main_process():
         manifest = checkpoints.manifest_for(model, tokenizer, None, [], step)
-        target = trainers.scratch_outputs(Path(name) / step)
+        target = checkpoints.scratch_outputs(Path(name) / step)
         checkpoints.save_adapter(policy, target, manifest)
         (target / "log.json").write_text(json.dumps(log))
 

@@ -14,7 +14,6 @@ with real exports it is null and says so.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from stages.pure import catalogue, comparison, measurements, oracle
 from stages.pure.metrics import Value
 from stages.pure.scoring import model_values
 from stages.runtime import bertscore, scorers
+from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.params import StageParams
 from stages.runtime.profile import Encoder
 from stages.runtime.run import stage_run, start
@@ -81,14 +81,14 @@ def ask_oracle(texts: pd.DataFrame, facts: oracle.Index | None) -> dict[str, lis
 def ask_models(texts: pd.DataFrame) -> dict[str, list[Value]]:
     """Ratings and entailment of each text, name -> (n,)."""
     said = texts[~measurements.is_empty(texts)]
-    prompt, explanation = said.prompt.tolist(), said.explanation.tolist()
+    claims, explanation = said.claim.tolist(), said.explanation.tolist()
     unseen = np.full(len(said), scorers.NOT_TRAINED_ON)  # no test question trained a fold
-    entail = partial(scorers.entailment_probabilities, ENTAILMENT, explanation)
+    entail = scorers.entailment_probabilities
     numbers = {
-        "verifier": scorers.verifier_ratings(VERIFIER, prompt, explanation, unseen),
-        "judge": scorers.judge_ratings(JUDGE, prompt, explanation),
-        "entailment": entail(said.claim.tolist()),
-        "entailment_upstream": entail(said.key_text.tolist()),
+        "verifier": scorers.verifier_ratings(VERIFIER, said.prompt.tolist(), explanation, unseen),
+        "judge": scorers.judge_ratings(JUDGE, claims, explanation),
+        "entailment": entail(ENTAILMENT, claims, explanation),
+        "entailment_upstream": entail(ENTAILMENT, claims, explanation, is_bare=True),
     }
     return {name: measurements.from_model(texts, found) for name, found in numbers.items()}
 
@@ -119,7 +119,7 @@ def main() -> None:
         catalogue.check_headline(params.headline, role_of)
         explanations = [run.read(Explanations, policy) for policy in POLICIES]
         texts = measurements.final_texts(run.read(Questions), explanations)
-        run.reads(VERIFIER, JUDGE, ENTAILMENT)
+        run.reads(BASE_DIR, VERIFIER, JUDGE, ENTAILMENT)
         measured = (
             ask_oracle(texts, read_facts(params.oracle_facts))
             | measurements.surface(texts)

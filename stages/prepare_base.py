@@ -24,10 +24,10 @@ from schemas.questions import Questions
 from stages.pure import exercises
 from stages.pure.prompts import render_prompt
 from stages.runtime import base_model, checkpoints
-from stages.runtime.base_model import Base, Document
+from stages.runtime.base_model import Base
+from stages.runtime.packing import Document
 from stages.runtime.profile import Model
 from stages.runtime.run import Run, StageParams, stage_run, start
-from stages.runtime.training import scratch_outputs
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def train_tiny(run: Run[Params], base: Base, model: Model, rows: pd.DataFrame) -
         base,
         run.seed,
     )
-    base_model.save(network, tokenizer, scratch_outputs(checkpoints.BASE_DIR))
+    base_model.save(network, tokenizer, checkpoints.scratch_outputs(checkpoints.BASE_DIR))
     run.write_curve(pd.DataFrame(log))
     metrics = {
         "parameters_n": sum(p.numel() for p in network.parameters()),
@@ -107,7 +107,7 @@ def pin_hub_model(run: Run[Params], model: Model) -> None:
         raise InputError(
             f"stages/profiles: model.revision of {model.name} is null. Run `python -m stages.pin`."
         )
-    folder = scratch_outputs(checkpoints.BASE_DIR)
+    folder = checkpoints.scratch_outputs(checkpoints.BASE_DIR)
     reference = {"name": model.name, "revision": model.revision}
     (folder / checkpoints.REFERENCE).write_text(json.dumps(reference, indent=2) + "\n")
     run.write_curve(pd.DataFrame({"step": [], "loss": []}))

@@ -27,6 +27,7 @@ from schemas.scores import ROLES, Scores
 from stages.pure import scoring
 from stages.pure.metrics import Value
 from stages.runtime import scorers
+from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.params import StageParams
 from stages.runtime.run import stage_run, start
 
@@ -69,14 +70,15 @@ def ask_model(scorer: str, texts: pd.DataFrame) -> list[Value]:
     folder = MODELS[scorer]
     is_empty = (texts.explanation.str.strip() == "").to_numpy()
     said = texts[~is_empty]
-    prompt, explanation = said.prompt.tolist(), said.explanation.tolist()
+    claim, explanation = said.claim.tolist(), said.explanation.tolist()
     numbers = np.full(len(texts), np.nan)
     if scorer == "verifier":
-        found = scorers.verifier_ratings(folder, prompt, explanation, said.fold.to_numpy())
+        prompt, fold = said.prompt.tolist(), said.fold.to_numpy()
+        found = scorers.verifier_ratings(folder, prompt, explanation, fold)
     elif scorer == "judge":
-        found = scorers.judge_ratings(folder, prompt, explanation)
+        found = scorers.judge_ratings(folder, claim, explanation)
     else:
-        found = scorers.entailment_probabilities(folder, explanation, said.hypothesis.tolist())
+        found = scorers.entailment_probabilities(folder, claim, explanation)
     numbers[~is_empty] = found
     return scoring.model_values(numbers, is_empty)
 
@@ -108,7 +110,7 @@ def main() -> None:
         check_roles(roles)
         questions, candidates = run.read(Questions), run.read(Candidates)
         texts = scoring.texts_to_score(questions, candidates, run.read(Negatives))
-        run.reads(*(folder for name, folder in MODELS.items() if name in roles))
+        run.reads(BASE_DIR, *(folder for name, folder in MODELS.items() if name in roles))
         scores = score_texts(texts, roles)
         scoring.check_nulls(scores)
         run.write(Scores, scores)

@@ -115,7 +115,7 @@ def main() -> None:
             after = watch(run, policy, tokenizer, model, questions, "dpo")
             data = [Preferences.path(), Questions.path()]
             manifest = checkpoints.manifest_for(model, tokenizer, PARENT, data, "dpo")
-            checkpoints.save_adapter(policy, trainers.scratch_outputs(FOLDER), manifest)
+            checkpoints.save_adapter(policy, checkpoints.scratch_outputs(FOLDER), manifest)
             run.wrote(FOLDER)
             run.write_curve(pd.DataFrame(log))
             sizes = {"pairs_n": len(rows), "too_long_n": len(pairs) - len(rows)}

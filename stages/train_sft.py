@@ -90,7 +90,7 @@ def main() -> None:
         log = trainers.fit_sft(policy, tokenizer, encoded, validation, settings, model, run.seed)
         if is_main_process():
             manifest = checkpoints.manifest_for(model, tokenizer, None, [Questions.path()], "sft")
-            checkpoints.save_adapter(policy, trainers.scratch_outputs(FOLDER), manifest)
+            checkpoints.save_adapter(policy, checkpoints.scratch_outputs(FOLDER), manifest)
             run.wrote(FOLDER)
             run.write_curve(pd.DataFrame(log))
             left_out = len(plain) + len(better) - len(encoded)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from schemas.errors import InputError
 from stages.runtime import base_model, checkpoints
-from stages.runtime.base_model import Document, Stream, one_per_row, orthogonalize, pack
+from stages.runtime.muon import Optimizer, muon_step, orthogonalize
+from stages.runtime.packing import Document, Stream, one_per_row, pack
 from tests import tiny_models
 
 pytest_plugins = ["tests.tiny_fixtures"]
@@ -123,7 +124,7 @@ def test_a_zero_gradient_is_no_update():
 def test_a_muon_step_moves_against_the_gradient_by_the_rate():
     weight = torch.nn.Parameter(torch.zeros(8, 8))
     weight.grad = torch.eye(8)
-    base_model.muon_step([weight], [torch.zeros(8, 8)], rate=0.1)
+    muon_step([weight], [torch.zeros(8, 8)], rate=0.1)
     assert torch.diag(weight.detach()).tolist() == pytest.approx([-0.1] * 8, rel=0.35)
     assert (weight - torch.diag(torch.diag(weight))).abs().max() < 1e-5
 
@@ -136,7 +137,7 @@ def test_the_rate_is_full_in_the_first_half_and_falls_to_a_twentieth():
 
 def test_matrices_of_the_layers_are_muons_and_the_rest_is_adams(checkout: Path):
     network = checkpoints.load_base(tiny_models.MODEL)
-    optimizer = base_model.Optimizer(network, tiny_models.BASE)
+    optimizer = Optimizer(network, 0.02, 0.003)
     adams = {id(p) for group in optimizer.adam.param_groups for p in group["params"]}
     muons = {id(p) for p in optimizer.matrices}
     assert adams | muons == {id(p) for p in network.parameters()}

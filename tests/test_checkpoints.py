@@ -121,7 +121,7 @@ def test_another_template_has_another_digest(tokenizer: Any):
 
 
 def write_reference(name: str = HUB.name, revision: str | None = HUB.revision) -> None:
-    folder = training.scratch_outputs(checkpoints.BASE_DIR)
+    folder = checkpoints.scratch_outputs(checkpoints.BASE_DIR)
     reference = {"name": name, "revision": revision}
     (folder / checkpoints.REFERENCE).write_text(json.dumps(reference))
 
@@ -131,7 +131,7 @@ def test_a_trained_base_is_the_folder(checkout: Path):
 
 
 def test_a_base_that_was_not_trained_is_named(checkout: Path):
-    training.scratch_outputs(checkpoints.BASE_DIR)
+    checkpoints.scratch_outputs(checkpoints.BASE_DIR)
     with pytest.raises(InputError, match="dvc repro prepare_base"):
         base_source(MODEL)
 
@@ -183,7 +183,7 @@ def adapted(seed: int = 1) -> Any:
 def saved(policy: Any, folder: Path = FOLDER) -> dict[str, bytes]:
     """Save `policy` with its manifest; every file by its name."""
     manifest = manifest_for(MODEL, load_tokenizer(MODEL), None, [Path("data")], "sft")
-    save_adapter(policy, training.scratch_outputs(folder), manifest)
+    save_adapter(policy, checkpoints.scratch_outputs(folder), manifest)
     return tree_bytes(folder)
 
 

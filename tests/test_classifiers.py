@@ -1,4 +1,4 @@
-"""Classifiers: what they read, what they say of it, and that a saved one says the same."""
+"""The verifier: what it reads, what it says of it, and that a saved one says the same."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,20 +11,18 @@ from schemas.errors import InputError
 from stages.pure.prompts import render_prompt
 from stages.runtime import checkpoints, classifiers
 from stages.runtime.classifiers import Classifier, Examples
-from stages.runtime.profile import Encoder, Model
 from tests import tiny_models
-from tests.tiny_models import ENCODER, MODEL, TRAINING, course, make_base
+from tests.tiny_models import MODEL, TRAINING, course, make_base
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
-BACKBONES: dict[str, Model | Encoder] = {"base": MODEL, "encoder": ENCODER}
 NONE = Examples([], [], np.empty(0), np.empty(0))
 
 
-@pytest.fixture(params=BACKBONES)
-def classifier(request: pytest.FixtureRequest, checkout: Path) -> Classifier:
-    """A rating model on each kind of backbone, with random weights around 2.5 stars."""
-    made = classifiers.build(BACKBONES[request.param], labels=1, seed=5)
+@pytest.fixture
+def classifier(checkout: Path) -> Classifier:
+    """A verifier with random weights around 2.5 stars."""
+    made = classifiers.build(MODEL, seed=5)
     tiny_models.stir(made.model, seed=5)
     made.center = 2.5
     return made
@@ -54,7 +52,7 @@ def test_ratings_are_stars_and_differ_between_texts(classifier: Classifier):
 
 def test_a_rating_is_the_output_in_stars_and_never_beyond_the_scale(classifier: Classifier):
     prompts, explanations = asked()
-    outputs = classifier.outputs(prompts, explanations, "rating")[:, 0]
+    outputs = classifier.outputs(prompts, explanations)
     classifier.center, classifier.scale = 3.0, 0.5
     assert rate(classifier) == pytest.approx(outputs * 0.5 + 3)
     classifier.center = 9.0
@@ -111,7 +109,7 @@ def test_a_text_of_exactly_the_limit_is_read_and_one_token_more_is_not(classifie
 
 
 def test_the_verifier_reads_what_the_generator_is_trained_on(checkout: Path):
-    made = classifiers.build(MODEL, labels=1, seed=1)
+    made = classifiers.build(MODEL, seed=1)
     encoded = classifiers.encode_pair(made, "Why?", "So <|eos|>.")
     assert encoded is not None
     asked_ids = checkpoints.encode_prompt(made.tokenizer, "Why?", {})
@@ -120,29 +118,6 @@ def test_the_verifier_reads_what_the_generator_is_trained_on(checkout: Path):
     )
     # what a student writes ends nothing
     assert encoded["input_ids"].count(made.tokenizer.eos_token_id) == 1
-
-
-def test_the_encoder_reads_two_texts_as_a_pair(checkout: Path):
-    made = classifiers.build(ENCODER, labels=2, seed=1)
-    encoded = classifiers.encode_pair(made, "the owl [SEP]", "old trees")
-    assert encoded is not None
-    tokens = made.tokenizer.convert_ids_to_tokens(encoded["input_ids"])
-    assert tokens.count("[SEP]") == 2
-    assert tokens[-1] == "[SEP]"
-    assert set(encoded["token_type_ids"]) == {0, 1}
-
-
-def test_probabilities_are_of_two_labels_and_sum_to_one(checkout: Path):
-    made = classifiers.build(ENCODER, labels=2, seed=1)
-    tiny_models.stir(made.model, seed=1)
-    _, explanations = asked()
-    found = made.probabilities(explanations, ["the river"] * len(explanations))
-    assert found.shape == (40, 2)
-    assert found.sum(axis=1) == pytest.approx(1)
-    outputs = made.outputs(explanations[:1], ["the river"], "x")[0]
-    # softmax of two values is the logistic function of their difference
-    assert found[0, 1] == pytest.approx(1 / (1 + np.exp(outputs[0] - outputs[1])))
-    assert np.isnan(made.probabilities(["owl " * 200], ["owl"])).all()
 
 
 # ---- training ------------------------------------------------------------------------------
@@ -171,7 +146,7 @@ def test_equal_targets_are_not_divided_by_zero(classifier: Classifier):
 
 def test_a_pair_that_is_too_long_is_not_trained_on(classifier: Classifier):
     given = examples([1.0, 2.0, 3.0])
-    given.second[1] = "the meadow " * 300
+    given.explanations[1] = "the meadow " * 300
     classifier.center, classifier.scale = 2.0, 0.5
     rows = classifiers.encode_examples(classifier, given)
     assert [row["labels"] for row in rows] == [-2.0, 2.0]
@@ -215,7 +190,7 @@ def test_the_log_has_training_and_validation_losses_and_no_clock(classifier: Cla
 
 def test_the_seed_fixes_head_and_adapter(checkout: Path):
     def made(seed: int) -> Any:
-        built = classifiers.build(MODEL, labels=1, seed=seed)
+        built = classifiers.build(MODEL, seed=seed)
         log = log_of(built)
         return log, rate(built).tolist()
 
@@ -228,9 +203,7 @@ def test_the_seed_fixes_head_and_adapter(checkout: Path):
 
 def save(classifier: Classifier, folder: Path = Path("models/saved")) -> Path:
     folder.mkdir(parents=True)
-    manifest: dict[str, Any] = {"kind": "rating"}
-    if isinstance(classifier.backbone, Model):
-        manifest = checkpoints.manifest_for(MODEL, classifier.tokenizer, None, [], "verifier")
+    manifest = checkpoints.manifest_for(MODEL, classifier.tokenizer, None, [], "verifier")
     classifiers.save(classifier, folder, manifest)
     return folder
 
@@ -248,15 +221,8 @@ def test_two_savings_have_the_same_bytes(classifier: Classifier):
     assert tiny_models.tree_bytes(first) == tiny_models.tree_bytes(second)
 
 
-def test_the_number_of_outputs_is_known_without_loading(classifier: Classifier):
-    folder = save(classifier)
-    assert classifiers.read_labels(folder) == 1
-    (folder / "adapter_model.safetensors").unlink()
-    assert classifiers.read_labels(folder) == 1
-
-
 def test_a_verifier_of_another_base_is_refused(checkout: Path):
-    made = classifiers.build(MODEL, labels=1, seed=5)
+    made = classifiers.build(MODEL, seed=5)
     tiny_models.stir(made.model, seed=5)
     folder = save(made)
     make_base(seed=1)

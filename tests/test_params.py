@@ -20,7 +20,7 @@ SECTIONS = {
     "model": profile.Model,
     "encoder": profile.Encoder,
     "generation": profile.Generation,
-    **dict.fromkeys(("sft", "verifier", "judge", "entailment", "dpo"), profile.Training),
+    **dict.fromkeys(("sft", "verifier", "dpo"), profile.Training),
 }
 
 

@@ -13,6 +13,7 @@ from schemas.questions import Questions
 from stages import prepare_base
 from stages.pure.prompts import render_prompt
 from stages.runtime import artifacts, base_model, checkpoints
+from stages.runtime.packing import Document
 from tests import tiny_models
 from tests.tiny_models import BASE, Stage, profile, reported, tree_bytes
 
@@ -49,9 +50,9 @@ class Spy:
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.tokenizer: Any = None
         self.vocabulary_texts: list[str] = []
-        self.questions: list[base_model.Document] = []
-        self.statements: list[base_model.Document] = []
-        self.exercises: list[base_model.Document] = []
+        self.questions: list[Document] = []
+        self.statements: list[Document] = []
+        self.exercises: list[Document] = []
         self.train_tokenizer = base_model.train_tokenizer
         monkeypatch.setattr(base_model, "train_tokenizer", self.tokenize)
         monkeypatch.setattr(base_model, "train", self.train)
@@ -66,7 +67,7 @@ class Spy:
         self.exercises = [exercise() for _ in range(200)]
         return [{"step": 1, "loss": 1.0, "learning_rate": 1.0}]
 
-    def text(self, document: base_model.Document) -> str:
+    def text(self, document: Document) -> str:
         return str(self.tokenizer.decode(document.ids))
 
     def all_texts(self) -> str:

@@ -14,9 +14,11 @@ from schemas.negatives import Negatives
 from schemas.questions import Questions
 from schemas.scores import Scores
 from stages import score_candidates as stage
+from stages.pure.claims import Claim
 from stages.pure.prompts import declarative, render_prompt
 from stages.pure.scoring import check_nulls, means_by_kind, model_values, texts_to_score
 from stages.runtime import artifacts, params, scorers, tracking
+from stages.runtime.checkpoints import BASE_DIR
 from stages.score_candidates import check_roles, score_texts, summarize
 from tests import invented
 
@@ -33,32 +35,39 @@ ALL = {
 
 
 class Fake:
-    """A classifier that remembers what it was asked. Its rating is the number of words."""
+    """A scorer that remembers what it was asked. Its rating is the number of words."""
 
-    asked: list[tuple[str, tuple[str, str]]] = []  # noqa: RUF012 - reset by the fixture
+    asked: list[tuple[str, tuple[Any, str]]] = []  # noqa: RUF012 - reset by the fixture
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.bonus = 0.5 if folder.name == "fold_1" else 0.0
 
-    def remember(self, first: list[str], second: list[str]) -> np.ndarray:
-        Fake.asked += [(self.folder.as_posix(), pair) for pair in zip(first, second, strict=True)]
-        words = np.array([len(text.split()) for text in second], dtype=float)
-        return np.where([("too long" in t) for t in second], np.nan, words)
+    def remember(self, asked: list[Any], explanations: list[str]) -> np.ndarray:
+        pairs = zip(asked, explanations, strict=True)
+        Fake.asked += [(self.folder.as_posix(), pair) for pair in pairs]
+        words = np.array([len(text.split()) for text in explanations], dtype=float)
+        return np.where([("too long" in t) for t in explanations], np.nan, words)
 
-    def ratings(self, prompts: list[str], explanations: list[str]) -> np.ndarray:
-        return self.remember(prompts, explanations) + self.bonus
+    def ratings(self, asked: list[Any], explanations: list[str]) -> np.ndarray:
+        return self.remember(asked, explanations) + self.bonus
 
-    def probabilities(self, premises: list[str], hypotheses: list[str]) -> np.ndarray:
-        self.remember(premises, hypotheses)
-        yes = np.array([0.75 if "yes" in text else 0.25 for text in premises])
-        return np.stack([1 - yes, yes], axis=1)
+    def probabilities(
+        self, claims: list[Claim], explanations: list[str], is_bare: bool = False
+    ) -> np.ndarray:
+        self.remember(claims, explanations)
+        yes = np.array([0.75 if "yes" in text else 0.25 for text in explanations])
+        return 1 - yes if is_bare else yes
 
 
 @pytest.fixture(autouse=True)
 def _fake_models(monkeypatch):
     Fake.asked = []
     monkeypatch.setattr(scorers.classifiers, "load", Fake)
+    monkeypatch.setattr(scorers.alignment, "load", Fake)
+
+
+P, Q = ((f"it is {name}", name, "Which?") for name in "pq")
 
 
 def given_texts(questions: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -100,21 +109,22 @@ def test_folds_that_mean_nothing_are_refused(folds: list[int]):
 
 
 def test_a_text_is_scored_once_and_its_value_goes_to_every_copy():
-    values = scorers.judge_ratings(Path("j"), ["p", "p", "q", "p"], ["b c", "a", "b c", "b c"])
+    values = scorers.judge_ratings(Path("j"), [P, P, Q, P], ["b c", "a", "b c", "b c"])
     assert values.tolist() == [2.0, 1.0, 2.0, 2.0]
-    assert [pair for _, pair in Fake.asked] == [("p", "a"), ("p", "b c"), ("q", "b c")]
+    assert [pair for _, pair in Fake.asked] == [(P, "a"), (P, "b c"), (Q, "b c")]
 
 
 def test_what_is_asked_does_not_depend_on_the_order_of_the_rows():
-    scorers.judge_ratings(Path("j"), ["p", "q"], ["a", "b"])
+    scorers.judge_ratings(Path("j"), [P, Q], ["a", "b"])
     forward, Fake.asked = Fake.asked, []
-    scorers.judge_ratings(Path("j"), ["q", "p"], ["b", "a"])
+    scorers.judge_ratings(Path("j"), [Q, P], ["b", "a"])
     assert Fake.asked == forward
 
 
-def test_entailment_is_the_second_column():
-    values = scorers.entailment_probabilities(Path("e"), ["yes", "no"], ["h", "h"])
-    assert values.tolist() == [0.75, 0.25]
+def test_entailment_is_of_the_sentence_unless_the_bare_option_is_asked_for():
+    asked = Path("e"), [P, P], ["yes", "no"]
+    assert scorers.entailment_probabilities(*asked).tolist() == [0.75, 0.25]
+    assert scorers.entailment_probabilities(*asked, is_bare=True).tolist() == [0.25, 0.75]
 
 
 def test_no_text_gives_no_value():
@@ -147,7 +157,7 @@ def test_a_text_meets_its_own_question_in_the_words_of_the_prompt_module():
     q2: Any = questions[questions.question_id == "q2"].iloc[0]
     for text in texts[texts.question_id == "q2"].itertuples():
         assert text.prompt == render_prompt(q2)
-        assert text.hypothesis == declarative("Is 2 so?", "yes")
+        assert text.claim == (declarative("Is 2 so?", "yes"), "yes", "Is 2 so?", "no")
         assert text.key_text == "yes"
 
 
@@ -180,7 +190,7 @@ def test_an_empty_text_is_shown_to_no_model_and_is_null_there_with_its_reason():
         assert reasons[model] == "empty_text"
     assert values["words"] == 0.0  # a measured zero
     assert values["is_evasive"] == 1.0
-    assert all(pair[0].strip() and pair[1].strip() for _, pair in Fake.asked)
+    assert all(explanation.strip() for _, (_, explanation) in Fake.asked)
 
 
 def test_a_text_that_is_too_long_is_null_and_not_zero():
@@ -282,7 +292,8 @@ def test_means_by_kind_show_whether_negatives_are_worse():
 
 def test_the_stage_writes_scores_and_a_report_and_again_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tracking, "record", lambda *args: None)
+    read = []
+    monkeypatch.setattr(tracking, "record", lambda stage, given, inputs, *rest: read.append(inputs))
     section = {"score_candidates": {"scorers": ALL}}
     monkeypatch.setattr(params, "declared", lambda name: section)
     artifacts.write(Questions, invented.questions())
@@ -294,6 +305,7 @@ def test_the_stage_writes_scores_and_a_report_and_again_the_same_bytes(tmp_path,
         report = tmp_path / "reports/score_candidates.json"
         written.append(((tmp_path / Scores.path()).read_bytes(), report.read_bytes()))
     assert written[0] == written[1]
+    assert {BASE_DIR, *stage.MODELS.values()} <= set(read[0])  # the verifier stands on the base
     body = json.loads(written[0][1])
     assert body["metrics"]["verifier_null_n"] == 1
     assert {row["scorer"] for row in body["details"]["by_kind"]} == set(ALL)

@@ -13,7 +13,7 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages import timings
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
-from stages.runtime import artifacts, classifiers, params, scorers, training
+from stages.runtime import artifacts, checkpoints, classifiers, params, scorers
 from stages.runtime.checkpoints import load_tokenizer
 from stages.runtime.generation import Decoding, Generated
 from stages.timings import Answerer, Rounds, in_rounds, measure, one_pass, rate, summarize
@@ -209,6 +209,6 @@ def test_without_a_test_question_it_says_so():
 
 @pytest.mark.usefixtures("trained")
 def test_without_an_adapter_it_says_which_is_missing():
-    training.scratch_outputs(Path("models/dpo"))
+    checkpoints.scratch_outputs(Path("models/dpo"))
     with pytest.raises(InputError, match="models/dpo"):
         timings.main(questions=2)

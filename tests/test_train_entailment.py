@@ -10,9 +10,10 @@ import pytest
 from schemas.errors import InputError
 from schemas.questions import Questions
 from stages import train_entailment
-from stages.pure.prompts import declarative, distractor_texts, key_text
-from stages.runtime import artifacts, classifiers
-from stages.runtime.classifiers import Examples
+from stages.pure.claims import claim, claim_key
+from stages.pure.prompts import distractor_texts
+from stages.runtime import alignment, artifacts
+from stages.runtime.alignment import Examples
 from tests.tiny_models import Stage, course, reported, tree_bytes
 
 pytest_plugins = ["tests.tiny_fixtures"]
@@ -26,31 +27,30 @@ def record(**changed: Any) -> dict[Any, Any]:
     return row | changed
 
 
-# ---- pairs ---------------------------------------------------------------------------------
+# ---- claims --------------------------------------------------------------------------------
 
 
-def test_a_row_gives_one_pair_with_the_key_and_one_with_a_distractor():
+def test_a_row_claims_the_key_and_one_distractor():
     row = record()
-    (key, distractor) = train_entailment.pairs_of(row)
-    assert key == (row["explanation"], declarative(row["stem"], key_text(row)), 1)
-    premise, hypothesis, label = distractor
-    assert (premise, label) == (row["explanation"], 0)
-    assert hypothesis in {declarative(row["stem"], text) for text in distractor_texts(row)}
+    right, (wrong, label) = train_entailment.claims_of(row)
+    assert right == (claim_key(row), 1)
+    assert label == 0
+    assert wrong in [claim(row, text) for text in distractor_texts(row)]
 
 
 def test_every_distractor_occurs_somewhere():
     rows = [record(row_id=f"zoo/{i}") for i in range(30)]
-    wrong = {train_entailment.pairs_of(row)[1][1] for row in rows}
-    assert wrong == {declarative(rows[0]["stem"], text) for text in distractor_texts(rows[0])}
+    wrong = {train_entailment.claims_of(row)[1][0] for row in rows}
+    assert wrong == {claim(rows[0], text) for text in distractor_texts(rows[0])}
 
 
 def test_the_distractor_is_fixed_by_the_row():
-    assert train_entailment.pairs_of(record()) == train_entailment.pairs_of(record())
+    assert train_entailment.claims_of(record()) == train_entailment.claims_of(record())
 
 
 def test_a_question_of_one_option_has_no_distractor():
-    pairs = train_entailment.pairs_of(record(options_n=1, key="A"))
-    assert [label for _, _, label in pairs] == [1]
+    claims = train_entailment.claims_of(record(options_n=1, key="A"))
+    assert [label for _, label in claims] == [1]
 
 
 # ---- rows ----------------------------------------------------------------------------------
@@ -60,9 +60,19 @@ def test_only_well_rated_explanations_of_the_split_are_premises():
     rows = course()
     found = train_entailment.examples(rows, "judge", 3.0)
     good = rows.query("split == 'judge' and question_rating_mean >= 3").explanation.tolist()
-    assert sorted(found.first) == sorted(good * 2)
+    assert sorted(found.explanations) == sorted(good * 2)
     assert found.targets.tolist() == [1, 0] * len(good)
-    assert found.weights.tolist() == [1.0] * len(found.first)
+    assert found.weights.tolist() == [1.0] * len(found.claims)
+
+
+def test_both_claims_of_a_row_stand_beside_its_text_and_in_its_cluster():
+    rows = course().query("split == 'judge' and question_rating_mean >= 3").sort_values("row_id")
+    found = train_entailment.examples(course(), "judge", 3.0)
+    assert found.claims[::2] == [claim_key(row) for row in rows.to_dict("records")]
+    assert [said[2] for said in found.claims[1::2]] == rows.stem.tolist()
+    for each in (slice(0, None, 2), slice(1, None, 2)):
+        assert found.explanations[each] == rows.explanation.tolist()
+        assert found.groups[each].tolist() == rows.cluster_id.tolist()
 
 
 def test_an_unrated_explanation_is_no_premise():
@@ -70,14 +80,14 @@ def test_an_unrated_explanation_is_no_premise():
     found = train_entailment.examples(rows, "train", 0.0)
     unrated = rows[rows.question_rating_mean.isna()].explanation
     assert len(unrated) == 1
-    assert unrated.iloc[0] not in found.first
-    assert len(found.first) == 2 * 15
+    assert unrated.iloc[0] not in found.explanations
+    assert len(found.claims) == 2 * 15
 
 
 def test_a_rating_of_exactly_the_minimum_is_enough():
     rows = course().query("split == 'judge'").assign(question_rating_mean=3.0)
-    assert len(train_entailment.examples(rows, "judge", 3.0).first) == 2 * len(rows)
-    assert train_entailment.examples(rows, "judge", 3.1).first == []
+    assert len(train_entailment.examples(rows, "judge", 3.0).claims) == 2 * len(rows)
+    assert train_entailment.examples(rows, "judge", 3.1).claims == []
 
 
 def test_the_order_of_the_rows_does_not_matter():
@@ -86,8 +96,9 @@ def test_the_order_of_the_rows_does_not_matter():
         train_entailment.examples(given, "judge", 3.0)
         for given in (rows, rows.sample(frac=1, random_state=4))
     )
-    assert (first.first, first.second) == (second.first, second.second)
+    assert (first.claims, first.explanations) == (second.claims, second.explanations)
     assert first.targets.tolist() == second.targets.tolist()
+    assert first.groups.tolist() == second.groups.tolist()
 
 
 # ---- accuracy ------------------------------------------------------------------------------
@@ -100,13 +111,13 @@ class Sure:
         self.entailed = np.array(entailed)
 
     def probabilities(self, *_: Any) -> np.ndarray:
-        return np.stack([1 - self.entailed, self.entailed], axis=1)
+        return self.entailed
 
 
 def accuracy(entailed: list[float], targets: list[int]) -> dict[str, float]:
-    examples = Examples([], [], np.array(targets), np.ones(len(targets)))
-    classifier: Any = Sure(entailed)
-    return train_entailment.accuracy(classifier, examples)
+    examples = Examples([], [], np.array(targets), np.ones(len(targets)), np.array([]))
+    scorer: Any = Sure(entailed)
+    return train_entailment.accuracy(scorer, examples)
 
 
 def test_accuracy_by_hand():
@@ -127,36 +138,39 @@ def test_the_scorer_learns_from_the_judge_split_and_is_measured_on_train(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, run_stage: Stage
 ):
     given: dict[str, Examples] = {}
-    real = classifiers.fit
+    real = alignment.fit
 
-    def fit(classifier: Any, examples: Examples, *rest: Any) -> list[dict[str, float]]:
-        given["fitted"], given["validation"] = examples, rest[-1]
-        return real(classifier, examples, *rest)
+    def fit(kind: str, how: Any, examples: Examples) -> Any:
+        assert kind == "entailment"
+        given["fitted"] = examples
+        return real(kind, how, examples)
 
     def measure(_: Any, held_out: Examples) -> dict[str, float]:
         given["held_out"] = held_out
         return {}
 
-    monkeypatch.setattr(classifiers, "fit", fit)
+    monkeypatch.setattr(alignment, "fit", fit)
     monkeypatch.setattr(train_entailment, "accuracy", measure)
     run_stage(train_entailment.main, **SECTION)
     rows = course().query("question_rating_mean >= 3")
-    for name, split in [("fitted", "judge"), ("validation", "validation"), ("held_out", "train")]:
-        assert set(given[name].first) == set(rows[rows.split == split].explanation)
+    for name, split in [("fitted", "judge"), ("held_out", "train")]:
+        assert set(given[name].explanations) == set(rows[rows.split == split].explanation)
 
 
 def test_a_real_training_can_be_loaded_and_gives_the_same_bytes(checkout: Path, run_stage: Stage):
     recorded = run_stage(train_entailment.main, **SECTION)
     assert train_entailment.FOLDER in recorded.outputs
     first = tree_bytes(train_entailment.FOLDER) | tree_bytes(Path("reports"))
+    alignment.reader.cache_clear()  # as in another process: every text is read again
     run_stage(train_entailment.main, **SECTION)
     assert tree_bytes(train_entailment.FOLDER) | tree_bytes(Path("reports")) == first
     assert not [name for name, data in first.items() if str(checkout).encode() in data]
     numbers = reported("train_entailment")
     assert numbers["pairs_n"] == 8  # four judge questions, one good explanation each
     assert 0 <= numbers["accuracy_frac"] <= 1
-    found = classifiers.load(train_entailment.FOLDER).probabilities(["It is."], ["The owl."])
-    assert found.sum() == pytest.approx(1)
+    scorer = alignment.load(train_entailment.FOLDER)
+    found = scorer.probabilities([claim_key(record())], ["It lives in the meadow."])
+    assert 0 <= found[0] <= 1
 
 
 def test_a_judge_split_without_good_explanations_is_refused(checkout: Path, run_stage: Stage):

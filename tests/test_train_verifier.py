@@ -11,9 +11,10 @@ import pytest
 from schemas.errors import InputError
 from schemas.questions import Questions
 from stages import train_verifier
+from stages.pure.claims import Claim, claim_key
 from stages.pure.prompts import render_prompt
-from stages.runtime import artifacts, checkpoints, classifiers
-from stages.runtime.classifiers import Classifier, Examples
+from stages.runtime import alignment, artifacts, checkpoints, classifiers
+from stages.runtime.classifiers import Examples
 from stages.runtime.profile import Encoder, Model
 from tests import tiny_models
 from tests.tiny_models import ENCODER, MODEL, Stage, course, reported, tree_bytes
@@ -31,10 +32,9 @@ class Spy:
     validation: list[Examples] = field(default_factory=list)
     saved: list[tuple[str, int, dict[str, Any]]] = field(default_factory=list)
     rated: list[tuple[int, list[str]]] = field(default_factory=list)
-    backbones: list[Model | Encoder] = field(default_factory=list)
+    backbones: list[Model] = field(default_factory=list)
 
-    def build(self, backbone: Model | Encoder, labels: int, seed: int) -> "Spy.Fake":
-        assert labels == 1
+    def build(self, backbone: Model, seed: int) -> "Spy.Fake":
         self.backbones.append(backbone)
         tokenizer = checkpoints.load_tokenizer(MODEL)
         return Spy.Fake(self, len(self.backbones) - 1, tokenizer)
@@ -67,6 +67,41 @@ def spy(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Spy:
     return made
 
 
+@dataclass
+class JudgeSpy:
+    """In place of `alignment` and its scorer: remembers the same, and rates by words too."""
+
+    kind: str = ""
+    encoder: Encoder | None = None
+    fitted: list[alignment.Examples] = field(default_factory=list)
+    saved: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    rated: list[Claim] = field(default_factory=list)
+
+    def fit(self, kind: str, how: Encoder, examples: alignment.Examples) -> tuple[Any, Any]:
+        self.kind, self.encoder = kind, how
+        self.fitted.append(examples)
+        return self, pd.DataFrame({"step": [1], "loss": [0.5]})
+
+    def ratings(self, claims: list[Claim], explanations: list[str]) -> np.ndarray:
+        self.rated += claims
+        return np.array([len(text.split()) / 10 for text in explanations])
+
+    def save(self, _: Any, folder: Path, manifest: dict[str, Any]) -> None:
+        self.saved.append((folder.as_posix(), manifest))
+
+
+@pytest.fixture
+def judge(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> JudgeSpy:
+    made = JudgeSpy()
+    for name in ("fit", "save"):
+        monkeypatch.setattr(alignment, name, getattr(made, name))
+    return made
+
+
+def claims_of(rows: pd.DataFrame) -> set[Claim]:
+    return {claim_key(row) for row in rows.to_dict("records")}
+
+
 def prompts_of(rows: pd.DataFrame) -> set[str]:
     return {render_prompt(row) for row in rows.to_dict("records")}
 
@@ -82,7 +117,7 @@ def test_a_half_never_sees_the_questions_of_its_own_fold(spy: Spy, run_stage: St
     ]
     train = course().query("split == 'train' and question_rating_mean.notna()")
     for fold, (_, number, _) in enumerate(spy.saved):
-        seen = set(spy.fitted[number].first)
+        seen = set(spy.fitted[number].prompts)
         assert seen == prompts_of(train[train.fold != fold])
         assert seen.isdisjoint(prompts_of(train[train.fold == fold]))
 
@@ -91,7 +126,7 @@ def test_a_train_row_is_rated_by_the_half_that_did_not_see_it(spy: Spy, run_stag
     run_stage(train_verifier.main, "reward", **SECTION)
     assert len(spy.rated) == 2
     for number, prompts in spy.rated:
-        assert set(prompts).isdisjoint(spy.fitted[number].first)
+        assert set(prompts).isdisjoint(spy.fitted[number].prompts)
     # together they rate every rated train row
     assert sum(len(prompts) for _, prompts in spy.rated) == 15
     assert reported("train_verifier_reward")["rows_n"] == 15
@@ -101,9 +136,9 @@ def test_good_and_poor_texts_are_learnt_from_and_unrated_ones_are_not(spy: Spy, 
     run_stage(train_verifier.main, "reward", **SECTION)
     fold_1 = spy.fitted[0]  # of fold 1: q01, q03, q05, q07, two students each
     train = course().query("split == 'train' and fold == 1").sort_values("row_id")
-    assert fold_1.second == train.explanation.tolist()
+    assert fold_1.explanations == train.explanation.tolist()
     assert fold_1.targets.tolist() == train.question_rating_mean.tolist()
-    assert len(spy.fitted[1].first) == 7  # fold 0 has one row without a rating
+    assert len(spy.fitted[1].prompts) == 7  # fold 0 has one row without a rating
 
 
 def test_the_words_alone_order_the_invented_course(spy: Spy, run_stage: Stage):
@@ -117,7 +152,7 @@ def test_the_words_alone_order_the_invented_course(spy: Spy, run_stage: Stage):
 def test_both_halves_are_validated_on_the_validation_split(spy: Spy, run_stage: Stage):
     run_stage(train_verifier.main, "reward", **SECTION)
     wanted = prompts_of(course().query("split == 'validation'"))
-    assert [set(examples.first) for examples in spy.validation] == [wanted, wanted]
+    assert [set(examples.prompts) for examples in spy.validation] == [wanted, wanted]
 
 
 def test_the_curve_says_which_half_it_is_of(spy: Spy, run_stage: Stage):
@@ -139,20 +174,35 @@ def test_the_verifier_stands_on_the_generators_base(spy: Spy, run_stage: Stage):
 # ---- the judge -----------------------------------------------------------------------------
 
 
-def test_the_judge_learns_from_its_split_alone(spy: Spy, run_stage: Stage):
+def test_the_judge_learns_from_its_split_alone(judge: JudgeSpy, run_stage: Stage):
     recorded = run_stage(train_verifier.main, "judge", **SECTION)
-    (fitted,) = spy.fitted
-    assert set(fitted.first) == prompts_of(course().query("split == 'judge'"))
-    assert spy.backbones == [ENCODER]
-    assert spy.saved[0][0] == "models/verifier_judge"
+    rows = course().query("split == 'judge'").sort_values("row_id")
+    (fitted,) = judge.fitted
+    assert fitted.claims == [claim_key(row) for row in rows.to_dict("records")]
+    assert fitted.explanations == rows.explanation.tolist()
+    assert fitted.targets.tolist() == rows.question_rating_mean.tolist()
+    assert fitted.groups.tolist() == rows.cluster_id.tolist()
+    # 18, 19, 20 and 21 ratings, two students each: weights are ratings over their mean
+    assert fitted.weights == pytest.approx(np.repeat([18, 19, 20, 21], 2) / 19.5)
+    assert judge.saved == [("models/verifier_judge", {"split": "judge", "rows_n": 8})]
     assert recorded.inputs == [Questions.path()]
 
 
-def test_the_judge_is_measured_on_train_questions_that_it_never_saw(spy: Spy, run_stage: Stage):
+def test_the_judge_is_a_rating_by_the_encoder(judge: JudgeSpy, run_stage: Stage):
+    recorded = run_stage(train_verifier.main, "judge", **SECTION)
+    assert (judge.kind, judge.encoder) == ("rating", ENCODER)
+    assert recorded.curve is not None
+    assert recorded.curve.loss.tolist() == [0.5]
+
+
+def test_the_judge_is_measured_on_train_questions_that_it_never_saw(
+    judge: JudgeSpy, run_stage: Stage
+):
     run_stage(train_verifier.main, "judge", **SECTION)
-    ((_, prompts),) = spy.rated
-    assert set(prompts) == prompts_of(course().query("split == 'train'"))
-    assert reported("train_verifier_judge")["rows_n"] == 15
+    assert set(judge.rated) == claims_of(course().query("split == 'train'"))
+    numbers = reported("train_verifier_judge")
+    assert numbers["rows_n"] == 15
+    assert numbers["pair_accuracy_frac"] == numbers["words_pair_accuracy_frac"] == 1
 
 
 # ---- weights -------------------------------------------------------------------------------
@@ -160,7 +210,7 @@ def test_the_judge_is_measured_on_train_questions_that_it_never_saw(spy: Spy, ru
 
 def weights(counts: list[int], least: int = 1) -> list[float]:
     rows = course().head(len(counts)).assign(question_ratings_n=counts)
-    return train_verifier.examples(rows, least).weights.tolist()
+    return train_verifier.weights(rows, least).tolist()
 
 
 def test_a_row_weighs_as_many_as_it_has_ratings():
@@ -195,14 +245,19 @@ def test_a_real_training_can_be_loaded_and_gives_the_same_bytes(
     folder = Path(f"models/verifier_{item}")
     run_stage(train_verifier.main, item, **SECTION)
     first = tree_bytes(folder) | tree_bytes(Path("reports"))
+    alignment.reader.cache_clear()  # as in another process: every text is read again
     run_stage(train_verifier.main, item, **SECTION)
     assert tree_bytes(folder) | tree_bytes(Path("reports")) == first
     assert not [name for name, data in first.items() if str(checkout).encode() in data]
     assert {f"train_verifier_{item}.json", f"curves/train_verifier_{item}.csv"} <= set(first)
-    loaded = classifiers.load(folder / "fold_1" if item == "reward" else folder)
-    assert isinstance(loaded, Classifier)
-    train = course().query("split == 'train'")
-    assert np.isfinite(train_verifier.predict(loaded, train)).all()
+    rows = course().query("split == 'train'").to_dict("records")
+    explanations = [row["explanation"] for row in rows]
+    if item == "reward":
+        verifier = classifiers.load(folder / "fold_1")
+        found = verifier.ratings([render_prompt(row) for row in rows], explanations)
+    else:
+        found = alignment.load(folder).ratings([claim_key(row) for row in rows], explanations)
+    assert np.isfinite(found).all()
 
 
 def test_an_unknown_item_is_refused_with_the_known_ones(checkout: Path, run_stage: Stage):
@@ -213,7 +268,7 @@ def test_an_unknown_item_is_refused_with_the_known_ones(checkout: Path, run_stag
 
 @pytest.mark.parametrize(("item", "split"), [("reward", "train"), ("judge", "judge")])
 def test_a_split_with_less_than_two_rated_questions_is_refused(
-    spy: Spy, run_stage: Stage, item: str, split: str
+    spy: Spy, judge: JudgeSpy, run_stage: Stage, item: str, split: str
 ):
     rows = course()
     is_kept = (rows.split != split) | (
@@ -222,7 +277,7 @@ def test_a_split_with_less_than_two_rated_questions_is_refused(
     artifacts.write(Questions, rows[is_kept])
     with pytest.raises(InputError, match="at least two questions are needed"):
         run_stage(train_verifier.main, item, **SECTION)
-    assert spy.saved == []
+    assert spy.saved == judge.saved == []
 
 
 def test_folds_of_an_interrupted_run_do_not_stay(checkout: Path, run_stage: Stage):

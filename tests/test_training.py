@@ -211,7 +211,7 @@ def test_only_the_policy_moves_and_not_its_reference(tokenizer: Any):
         assert before[name].equal(after[name.replace(".default.", ".ref.")])
 
 
-# ---- classifiers -------------------------------------------------------------------------
+# ---- the verifier ------------------------------------------------------------------------
 
 
 def rated(classifier: Classifier, weights: list[float]) -> list[dict[str, Any]]:
@@ -223,23 +223,39 @@ def rated(classifier: Classifier, weights: list[float]) -> list[dict[str, Any]]:
 
 
 def test_the_loss_of_a_rating_is_the_weighted_mean_square(checkout: Path):
-    classifier = classifiers.build(MODEL, labels=1, seed=SEED)
+    classifier = classifiers.build(MODEL, seed=SEED)
     stir(classifier.model, SEED)
     weights = [2.0, 0.0, 1.5, 0.5]
-    outputs = classifier.outputs([a for a, *_ in TEXTS], [g for _, g, _ in TEXTS], "test")[:, 0]
+    outputs = classifier.outputs([a for a, *_ in TEXTS], [g for _, g, _ in TEXTS])
     targets = [-1.5, -0.5, 0.5, 1.5]
     each = [w * (o - t) ** 2 for w, o, t in zip(weights, outputs, targets, strict=True)]
     # the log holds the mean of five updates, so none of them may change the model
     frozen = replace(SETTINGS, epochs=5, learning_rate=0.0)
-    logged = classify(classifier, rated(classifier, weights), frozen)
+    logged = regress(classifier, rated(classifier, weights), frozen)
     assert logged[0]["loss"] == pytest.approx(sum(each) / 4, rel=1e-4)
 
 
-def classify(
+def test_ratings_are_collated_with_padding_behind_the_text(tokenizer: Any):
+    # the base's tokenizer pads in front, which is for generation: the head reads the last token
+    rows: list[dict[str, Any]] = [
+        {"input_ids": [7, 8, 9], "labels": 1.0, "weight": 2.0},
+        {"input_ids": [5], "labels": -1.0, "weight": 0.0},
+    ]
+    batch = {name: found.tolist() for name, found in trainers.collate(tokenizer, rows).items()}
+    pad = tokenizer.pad_token_id
+    assert batch == {
+        "input_ids": [[7, 8, 9], [5, pad, pad]],
+        "attention_mask": [[1, 1, 1], [1, 0, 0]],
+        "labels": [1.0, -1.0],
+        "weight": [2.0, 0.0],
+    }
+
+
+def regress(
     classifier: Classifier, rows: list[dict[str, Any]], settings: Training, seed: int = SEED
 ) -> list[dict[str, float]]:
-    own = classifier.model, classifier.tokenizer
-    return trainers.fit_classifier(*own, rows, [], settings, MODEL, seed)
+    own = classifier.model, classifier.tokenizer, classifier.backbone
+    return trainers.fit_regressor(*own, rows, [], settings, seed)
 
 
 # ---- batches, memory, seeds --------------------------------------------------------------
@@ -249,9 +265,9 @@ def trained(
     kind: str, tokenizer: Any, settings: Training, model: Model = MODEL, seed: int = SEED
 ) -> tuple[Any, list[dict[str, float]]]:
     """The weights after `kind` of training, and its log."""
-    if kind == "classifier":
-        classifier = classifiers.build(model, labels=1, seed=SEED)
-        logged = classify(classifier, rated(classifier, [1.0] * 4), settings, seed)
+    if kind == "verifier":
+        classifier = classifiers.build(model, seed=SEED)
+        logged = regress(classifier, rated(classifier, [1.0] * 4), settings, seed)
         return weights_of(classifier.model), logged
     own = policy(model)
     if kind == "sft":
@@ -261,7 +277,7 @@ def trained(
     return weights_of(own), logged
 
 
-each_kind = pytest.mark.parametrize("kind", ["sft", "dpo", "classifier"])
+each_kind = pytest.mark.parametrize("kind", ["sft", "dpo", "verifier"])
 
 
 @each_kind

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from schemas.questions import Questions
-from stages.runtime import artifacts, encoder, params, tracking
+from stages.runtime import alignment, artifacts, encoder, params, tracking
 from tests import tiny_models
 from tests.tiny_models import Recorded, Stage
 
@@ -38,6 +38,7 @@ def checkout(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shutil.copytree(built, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(encoder, "source", lambda _: (str(folder / "encoder"), None))
+    alignment.reader.cache_clear()  # else it would hold the encoder of another test
     return folder
 
 

@@ -19,12 +19,6 @@ from stages.runtime.base_model import Base
 from stages.runtime.profile import Encoder, Generation, Model, Training
 from tests import invented
 
-LORA = {
-    "lora_targets": ["q_proj", "v_proj"],
-    "lora_rank": 2,
-    "lora_alpha": 4,
-    "lora_dropout": 0.0,
-}
 MODEL = Model(
     name="trained",
     revision=None,
@@ -34,9 +28,12 @@ MODEL = Model(
     attention="sdpa",
     max_length=160,
     chat_template_kwargs={},
+    lora_targets=["q_proj", "v_proj"],
+    lora_rank=2,
+    lora_alpha=4,
+    lora_dropout=0.0,
     processes=1,
     deepspeed=None,
-    **LORA,  # type: ignore[arg-type]
 )
 BASE = Base(
     layers=2,
@@ -69,7 +66,7 @@ ENCODER = Encoder(
     device="cpu",
     threads=1,
     max_length=80,
-    **LORA | {"lora_targets": ["query", "value"]},  # type: ignore[arg-type]
+    batch_size=4,
 )
 GENERATION = Generation(batch_size=4, max_new_tokens=8)
 DECODING: dict[str, Any] = {
@@ -135,7 +132,7 @@ def make_base(seed: int = 0) -> None:
     torch.manual_seed(seed)
     tokenizer = base_model.train_tokenizer(texts(), BASE.vocabulary, MODEL.max_length)
     network = base_model.build_model(BASE, MODEL, tokenizer)
-    base_model.save(network, tokenizer, training.scratch_outputs(checkpoints.BASE_DIR))
+    base_model.save(network, tokenizer, checkpoints.scratch_outputs(checkpoints.BASE_DIR))
 
 
 def make_policy(folder: Path, seed: int) -> None:
@@ -144,17 +141,17 @@ def make_policy(folder: Path, seed: int) -> None:
     policy = training.fresh_lora(checkpoints.load_base(MODEL), MODEL, seed)
     stir(policy, seed)
     manifest = checkpoints.manifest_for(MODEL, tokenizer, None, [Questions.path()], "sft")
-    checkpoints.save_adapter(policy, training.scratch_outputs(folder), manifest)
+    checkpoints.save_adapter(policy, checkpoints.scratch_outputs(folder), manifest)
 
 
 def make_verifier(folder: Path, seed: int) -> None:
     """One half of a verifier on models/base; its ratings spread around 2.5 stars."""
-    classifier = classifiers.build(MODEL, labels=1, seed=seed)
+    classifier = classifiers.build(MODEL, seed=seed)
     stir(classifier.model, seed)
     classifier.center = 2.5
     tokenizer = classifier.tokenizer
     manifest = checkpoints.manifest_for(MODEL, tokenizer, None, [Questions.path()], "verifier")
-    classifiers.save(classifier, training.scratch_outputs(folder), manifest)
+    classifiers.save(classifier, checkpoints.scratch_outputs(folder), manifest)
 
 
 def make_encoder(folder: Path) -> None:
@@ -200,7 +197,7 @@ Stage = Callable[..., Recorded]  # the fixture run_stage
 
 def profile(**model: Any) -> dict[str, Any]:
     """The sections of a profile, with `model` changed."""
-    trained = {name: asdict(TRAINING) for name in ("sft", "dpo", "verifier", "judge", "entailment")}
+    trained = {name: asdict(TRAINING) for name in ("sft", "dpo", "verifier")}
     return trained | {
         "seed": 13,
         "model": asdict(replace(MODEL, **model)),

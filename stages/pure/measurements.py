@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
-from stages.pure import metrics, prompts
+from stages.pure import claims, metrics, prompts
 from stages.pure.metrics import Value
 from stages.pure.scoring import model_values
 
@@ -21,8 +21,8 @@ KEY = ["policy", "question_id", "cluster_id", "course", "decoding", "explanation
 def final_texts(questions: pd.DataFrame, explanations: list[pd.DataFrame]) -> pd.DataFrame:
     """Questions and Explanations -> the final texts (n,) with the columns of their question.
 
-    Beside them: prompt, key_text, and claim (the declarative hypothesis of the entailment
-    scorer). Raises InputError if a text belongs to no test question: one of the tables is stale.
+    Beside them: prompt, key_text, and claim (the key, said to be right). Raises InputError if
+    a text belongs to no test question: one of the tables is stale.
     """
     test = prompts.distinct_questions(questions[questions.split == "test"])
     texts = pd.concat([table[table.is_final] for table in explanations], ignore_index=True)
@@ -36,11 +36,11 @@ def final_texts(questions: pd.DataFrame, explanations: list[pd.DataFrame]) -> pd
     joined = texts.drop(columns="cluster_id").merge(test, on="question_id", validate="many_to_one")
     joined = joined.sort_values(KEY, kind="stable", ignore_index=True)
     rows = questions_of(joined)
-    keys = [prompts.key_text(row) for row in rows]
+    keys: list[Any] = [claims.claim_key(row) for row in rows]
     return joined.assign(
         prompt=[prompts.render_prompt(row) for row in rows],
-        key_text=keys,
-        claim=[prompts.declarative(row["stem"], key) for row, key in zip(rows, keys, strict=True)],
+        key_text=[prompts.key_text(row) for row in rows],
+        claim=keys,
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
-from stages.pure import metrics, prompts
+from stages.pure import claims, metrics, prompts
 from stages.pure.metrics import Value
 
 KEY = ["question_id", "candidate_index"]
@@ -27,7 +27,7 @@ def texts_to_score(
     """Questions, Candidates, Negatives -> one row per text with what the scorers read.
 
     Columns: question_id, candidate_index, kind (origin, or kind of the negative),
-    explanation, prompt, hypothesis, key_text, fold (-1 unless a train question).
+    explanation, prompt, claim, key_text, fold (-1 unless a train question).
     Raises InputError for a text of an unknown question.
     """
     columns = [*KEY, "kind", "explanation"]
@@ -41,11 +41,11 @@ def texts_to_score(
         )
     asked = distinct.loc[texts.question_id]  # one row per text
     rows: list[Any] = asked.to_dict("records")
-    stems_and_keys = [(row["stem"], prompts.key_text(row)) for row in rows]
+    keys: list[Any] = [claims.claim_key(row) for row in rows]
     return texts.assign(
         prompt=[prompts.render_prompt(row) for row in rows],
-        hypothesis=[prompts.declarative(stem, key) for stem, key in stems_and_keys],
-        key_text=[key for _, key in stems_and_keys],
+        claim=keys,
+        key_text=[prompts.key_text(row) for row in rows],
         fold=np.where(asked.split == "train", asked.fold, -1),
     )
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import InputError
+from stages.runtime.muon import Optimizer
+from stages.runtime.packing import Document, Stream, one_per_row
 from stages.runtime.profile import Model
 
 PAD, EOS, USER, ASSISTANT = "<|pad|>", "<|eos|>", "<|user|>", "<|assistant|>"
@@ -88,116 +90,9 @@ def build_model(base: Base, model: Model, tokenizer: Any) -> Any:
     return Qwen3ForCausalLM(config)
 
 
-@dataclass(frozen=True)
-class Document:
-    """Token ids, and from which of them on the loss counts (0 = all)."""
-
-    ids: list[int]
-    loss_from: int
-
-
-def pack(documents: list[Document], length: int, pad: int, rng: np.random.Generator) -> np.ndarray:
-    """Whole documents in random order, as many per row as fit: int64 (rows, 2, length).
-
-    [:, 0] are token ids, [:, 1] labels: the id where the loss counts, else -100.
-    """
-    rows: list[tuple[list[int], list[int]]] = []
-    ids: list[int] = []
-    labels: list[int] = []
-    for index in rng.permutation(len(documents)):
-        document = documents[index]
-        if len(document.ids) > length:
-            continue
-        if len(ids) + len(document.ids) > length:
-            rows.append((ids, labels))
-            ids, labels = [], []
-        ids = ids + document.ids
-        labels = labels + [-100] * document.loss_from + document.ids[document.loss_from :]
-    rows.append((ids, labels))
-    filled = [(i + [pad] * (length - len(i)), c + [-100] * (length - len(c))) for i, c in rows]
-    return np.array(filled, dtype=np.int64)
-
-
-def one_per_row(documents: list[Document], pad: int) -> np.ndarray:
-    """Each document alone in a row as long as the longest: int64 (rows, 2, longest)."""
-    longest = max(len(document.ids) for document in documents)
-    return np.concatenate([pack([d], longest, pad, np.random.default_rng(0)) for d in documents])
-
-
-class Stream:
-    """Endless packed rows of one kind of document; packed anew for each pass.
-
-    Raises InputError if no document fits into a row.
-    """
-
-    def __init__(self, documents: list[Document], length: int, pad: int, seed: int):
-        if not any(len(document.ids) <= length for document in documents):
-            raise InputError(
-                f"stages/profiles: base.sequence_length {length} is shorter than each of "
-                f"{len(documents)} texts to read. Raise it."
-            )
-        self.documents, self.length, self.pad = documents, length, pad
-        self.rng = np.random.default_rng(seed)
-        self.rows = np.empty((0, 2, length), dtype=np.int64)
-
-    def take(self, count: int) -> np.ndarray:
-        """The next `count` rows."""
-        while len(self.rows) < count:
-            more = pack(self.documents, self.length, self.pad, self.rng)
-            self.rows = np.concatenate([self.rows, more])
-        taken, self.rows = self.rows[:count], self.rows[count:]
-        return taken
-
-
-def orthogonalize(gradient: Any) -> Any:
-    """Newton-Schulz iteration towards the nearest orthogonal matrix, in float32.
-
-    Coefficients of Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
-    torch.optim.Muon does the same in bfloat16, which is some 70 times slower on
-    processors without it.
-    """
-    a, b, c = 3.4445, -4.7750, 2.0315
-    x = gradient / (gradient.norm() + 1e-7)
-    transposed = x.size(0) > x.size(1)
-    x = x.T if transposed else x
-    for _ in range(5):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if transposed else x
-
-
-def muon_step(matrices: list[Any], momenta: list[Any], rate: float, momentum: float = 0.95) -> None:
-    """One Muon update with Nesterov momentum; rate is scaled by the matrix's shape."""
-    for matrix, velocity in zip(matrices, momenta, strict=True):
-        velocity.mul_(momentum).add_(matrix.grad)
-        update = orthogonalize(matrix.grad + momentum * velocity)
-        matrix.data.add_(update, alpha=-rate * max(1.0, matrix.size(0) / matrix.size(1)) ** 0.5)
-
-
 def schedule(step: int, steps: int) -> float:
     """Factor of the learning rate: 1 in the first half, then linear down to 5 %."""
     return 1.0 if step < steps / 2 else 1.0 - 0.95 * (step - steps / 2) / (steps / 2)
-
-
-class Optimizer:
-    """Muon for the matrices of the layers, AdamW for embeddings and norms."""
-
-    def __init__(self, network: Any, base: Base):
-        import torch
-
-        self.base = base
-        self.matrices = [p for p in network.model.layers.parameters() if p.ndim == 2]
-        chosen = {id(p) for p in self.matrices}
-        others = [p for p in network.parameters() if id(p) not in chosen]
-        self.momenta = [torch.zeros_like(p) for p in self.matrices]
-        self.adam = torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0)
-
-    def step(self, factor: float) -> None:
-        """One update at `factor` times the learning rates of the profile."""
-        muon_step(self.matrices, self.momenta, self.base.muon_learning_rate * factor)
-        for group in self.adam.param_groups:
-            group["lr"] = self.base.adam_learning_rate * factor
-        self.adam.step()
 
 
 def batch_loss(network: Any, rows: np.ndarray) -> Any:
@@ -240,7 +135,7 @@ def train(
         parts = [from_questions.take(question_rows), from_statements.take(statement_rows)]
         return np.concatenate(parts)
 
-    optimizer = Optimizer(network, base)
+    optimizer = Optimizer(network, base.muon_learning_rate, base.adam_learning_rate)
     log = []
     total = base.copy_steps + base.steps
     network.train()

@@ -7,6 +7,9 @@ adapter whose base or chat template is another one is refused.
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +37,28 @@ def base_source(model: Model) -> tuple[str, str | None]:
     return model.name, model.revision
 
 
+@contextmanager
+def loading(name: str, revision: str | None) -> Iterator[None]:
+    """What keeps a model from being read (no network, no file, no access) as one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{name}@{revision or 'no revision'}: cannot be loaded: {reason} A hub model must be "
+            "in the local cache, or fetched once with HF_HUB_OFFLINE=0."
+        ) from error
+
+
 def load_tokenizer(model: Model) -> Any:
     """The base's tokenizer, padding on the left, with a pad token that is not EOS's job."""
     from transformers import AutoTokenizer
 
     name, revision = base_source(model)
-    tokenizer = AutoTokenizer.from_pretrained(
-        name, revision=revision, padding_side="left", trust_remote_code=False
-    )
+    with loading(name, revision):
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, revision=revision, padding_side="left", trust_remote_code=False
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -59,15 +76,16 @@ def load_base(model: Model, head: str = "causal", labels: int = 1) -> Any:
         "score": transformers.AutoModelForSequenceClassification,
     }[head]
     extra = {"num_labels": labels} if head == "score" else {}
-    base = loader.from_pretrained(
-        name,
-        revision=revision,
-        dtype=getattr(torch, model.dtype),
-        attn_implementation=model.attention,
-        use_safetensors=True,
-        trust_remote_code=False,
-        **extra,
-    )
+    with loading(name, revision):
+        base = loader.from_pretrained(
+            name,
+            revision=revision,
+            dtype=getattr(torch, model.dtype),
+            attn_implementation=model.attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            **extra,
+        )
     return base.to(device_of(model))
 
 
@@ -122,6 +140,13 @@ def encode_completion(tokenizer: Any, text: str) -> list[int]:
 def template_digest(tokenizer: Any) -> str:
     """sha256 of the chat template: the same words in another template are another prompt."""
     return hashlib.sha256((tokenizer.chat_template or "").encode()).hexdigest()
+
+
+def scratch_outputs(path: Path) -> Path:
+    """Create the folder of a model output, empty."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
 
 
 def save_adapter(model: Any, folder: Path, manifest: dict[str, Any]) -> None:

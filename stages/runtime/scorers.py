@@ -6,14 +6,18 @@ because it is too long; callers leave out empty texts. n = number of texts.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from stages.runtime import classifiers
+from stages.runtime import alignment, classifiers
+from stages.runtime.alignment import Claim
 
 NOT_TRAINED_ON = -1  # the fold of a question that neither half of the verifier has seen
 FOLDS = (0, 1)
+Asked = TypeVar("Asked", str, Claim)
 
 
 def verifier_ratings(
@@ -42,33 +46,29 @@ def verifier_ratings(
     return np.where(folds == 0, by_fold[0], np.where(folds == 1, by_fold[1], by_fold.mean(axis=0)))
 
 
-def judge_ratings(folder: Path, prompts: Sequence[str], explanations: Sequence[str]) -> np.ndarray:
-    """Stars (n,) of the judge, 0..5. prompts: as for the verifier."""
-    return score_distinct(classifiers.load(folder).ratings, prompts, explanations)
+def judge_ratings(folder: Path, claims: Sequence[Claim], explanations: Sequence[str]) -> np.ndarray:
+    """Stars (n,) of the judge, 0..5. claims: the key of each question."""
+    return score_distinct(alignment.load(folder).ratings, claims, explanations)
 
 
 def entailment_probabilities(
-    folder: Path, premises: Sequence[str], hypotheses: Sequence[str]
+    folder: Path, claims: Sequence[Claim], explanations: Sequence[str], is_bare: bool = False
 ) -> np.ndarray:
-    """P(premise entails hypothesis) (n,), 0..1. premise: explanation; hypothesis: the answer."""
-    classifier = classifiers.load(folder)
-
-    def entailed(first: list[str], second: list[str]) -> np.ndarray:
-        return classifier.probabilities(first, second)[:, 1]  # [not_entailment, entailment]
-
-    return score_distinct(entailed, premises, hypotheses)
+    """P(explanation entails claim) (n,), 0..1. is_bare: the claim is the option alone."""
+    entailed = partial(alignment.load(folder).probabilities, is_bare=is_bare)
+    return score_distinct(entailed, claims, explanations)
 
 
 def score_distinct(
-    score: Callable[[list[str], list[str]], np.ndarray],
-    first: Sequence[str],
-    second: Sequence[str],
+    score: Callable[[list[Asked], list[str]], np.ndarray],
+    asked: Sequence[Asked],
+    explanations: Sequence[str],
 ) -> np.ndarray:
-    """`score` of each pair of texts (n,), asked once per distinct pair.
+    """`score` of each pair (n,), asked once per distinct pair.
 
     Raises ValueError if `score` returns another number of values than it was asked for.
     """
-    pairs = list(zip(first, second, strict=True))
+    pairs = list(zip(asked, explanations, strict=True))
     if not pairs:
         return np.empty(0)
     distinct = sorted(set(pairs))

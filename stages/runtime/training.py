@@ -2,23 +2,23 @@
 
 import sys
 import tempfile
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from stages.runtime import distributed
-from stages.runtime.profile import Encoder, Model, Training
+from stages.runtime.profile import Model, Training
 
 
 def arguments(
-    training: Training, backbone: Model | Encoder, seed: int, has_validation: bool = False
+    training: Training, model: Model, seed: int, has_validation: bool = False
 ) -> dict[str, Any]:
     """Arguments of transformers' TrainingArguments that every trainer here gets.
 
     Nothing is saved or reported by the trainer: checkpoints would hold times and paths.
     """
-    is_cpu = backbone.device == "cpu"
+    is_cpu = model.device == "cpu"
     given: dict[str, Any] = {
-        "output_dir": tempfile.mkdtemp(prefix="peerwise-"),
+        "output_dir": tempfile.gettempdir(),  # it must exist; nothing is written there
         "learning_rate": training.learning_rate,
         "num_train_epochs": training.epochs,
         "per_device_train_batch_size": training.batch_size,
@@ -34,13 +34,11 @@ def arguments(
         "seed": seed,
         "data_seed": seed,
         "use_cpu": is_cpu,
-        "bf16": backbone.dtype == "bfloat16",
+        "bf16": model.dtype == "bfloat16",
         "dataloader_pin_memory": not is_cpu,
         "disable_tqdm": not sys.stderr.isatty(),
     }
-    if isinstance(backbone, Model):
-        given |= distributed.deepspeed_arguments(backbone)
-    return given
+    return given | distributed.deepspeed_arguments(model)
 
 
 def fresh_lora(base: Any, model: Model, seed: int) -> Any:
@@ -126,22 +124,21 @@ def fit_dpo(
     return tidy(trainer.state.log_history)
 
 
-def fit_classifier(
-    model: Any,
+def fit_regressor(
+    regressor: Any,
     tokenizer: Any,
+    model: Model,
     rows: list[dict[str, Any]],
     validation: list[dict[str, Any]],
     training: Training,
-    backbone: Model | Encoder,
     seed: int,
 ) -> list[dict[str, float]]:
-    """Train a score head and its adapter in place; each row carries a weight."""
-    import torch
+    """Train a score head and its adapter in place. rows: input_ids, labels and weight."""
     from datasets import Dataset
     from transformers import Trainer, TrainingArguments
 
     class WeightedTrainer(Trainer):
-        """Mean over rows of weight * loss: squared error for one output, else cross-entropy."""
+        """Mean over rows of weight * squared error."""
 
         loss_is_scaled_for_ga = False  # a mean over one batch: the trainer divides by their number
 
@@ -150,37 +147,36 @@ def fit_classifier(
         ) -> Any:
             weights, labels = inputs.pop("weight"), inputs.pop("labels")
             outputs = model(**inputs)
-            logits = outputs.logits.float()
-            if logits.shape[-1] == 1:
-                losses = (logits[:, 0] - labels) ** 2
-            else:
-                losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-            loss = (weights * losses).mean()
+            loss = (weights * (outputs.logits.float()[:, 0] - labels) ** 2).mean()
             return (loss, outputs) if return_outputs else loss
 
-    def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
-        texts = [{k: v for k, v in row.items() if k not in ("labels", "weight")} for row in batch]
-        padded = dict(tokenizer.pad(texts, padding_side="right", return_tensors="pt"))
-        padded["labels"] = torch.tensor([row["labels"] for row in batch])
-        padded["weight"] = torch.tensor([row["weight"] for row in batch], dtype=torch.float32)
-        return padded
-
     config = TrainingArguments(
-        **arguments(training, backbone, seed, bool(validation)),
+        **arguments(training, model, seed, bool(validation)),
         remove_unused_columns=False,
         label_names=["labels"],
     )
     trainer = WeightedTrainer(
-        model=model,
+        model=regressor,
         args=distributed.on_one_device(config),
         train_dataset=Dataset.from_list(rows),
         eval_dataset=Dataset.from_list(validation) if validation else None,
-        data_collator=collate,
+        data_collator=partial(collate, tokenizer),
         processing_class=tokenizer,
     )
     trainer.train()
-    distributed.leave(trainer, model)
+    distributed.leave(trainer, regressor)
     return tidy(trainer.state.log_history)
+
+
+def collate(tokenizer: Any, batch: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows of fit_regressor -> tensors, padded on the right."""
+    import torch
+
+    texts = [{"input_ids": row["input_ids"]} for row in batch]
+    padded = dict(tokenizer.pad(texts, padding_side="right", return_tensors="pt"))
+    for name in ("labels", "weight"):
+        padded[name] = torch.tensor([row[name] for row in batch], dtype=torch.float32)
+    return padded
 
 
 def tidy(history: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -203,12 +199,3 @@ def ends_of(log: list[dict[str, float]], *names: str) -> dict[str, float]:
             plain = name.replace("/", "_")
             numbers |= {f"{plain}_first_nats": values[0], f"{plain}_last_nats": values[-1]}
     return numbers
-
-
-def scratch_outputs(path: Path) -> Path:
-    """Create the folder of a model output, empty."""
-    import shutil
-
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    return path

@@ -1,0 +1,467 @@
+"""How far two texts agree, by hand; and the linear heads that read it from a frozen encoder."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import cos, log, sin
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import InputError
+from stages.pure.claims import Claim, claim, claim_key
+from stages.pure.prompts import distractor_texts
+from stages.runtime import alignment
+from stages.runtime.agreement import ENTAILMENT, FEATURES, Vectors, agreement, bare, features
+from stages.runtime.alignment import Examples, Reader, Scorer, fit, load, reader, save
+from stages.runtime.checkpoints import scratch_outputs
+from tests.tiny_models import ENCODER, course, tree_bytes
+
+pytest_plugins = ["tests.tiny_fixtures"]
+
+# ---- agreement -----------------------------------------------------------------------------
+
+EAST, NORTH, WEST, BETWEEN = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.6, 0.8)
+
+
+def vectors(whole: tuple[float, float], *tokens: tuple[float, float]) -> Vectors:
+    return Vectors(np.array(whole), np.array(tokens).reshape(-1, 2))
+
+
+def test_agreement_by_hand():
+    part = vectors(EAST, EAST, EAST, BETWEEN, NORTH)
+    explanation = vectors(BETWEEN, EAST, *[BETWEEN] * 4, WEST)
+    # nearest of each token of the part: 1, 1, 1 and, from NORTH to BETWEEN, 0.8;
+    # nearest of each token of the explanation: 1 five times and, from WEST to NORTH, 0
+    assert agreement(part, explanation) == pytest.approx(
+        [0.6, 3.8 / 4, 0.8, 2.8 / 3, 5 / 6, 0.0, 4 / 5]
+    )
+
+
+def test_few_tokens_are_all_among_the_least_covered():
+    found = agreement(vectors(EAST, EAST, NORTH), vectors(EAST, EAST))
+    assert found == pytest.approx([1, 0.5, 0, 0.5, 1, 1, 1])
+
+
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_beside_no_tokens_nothing_is_covered_and_the_texts_still_have_a_cosine(is_swapped: bool):
+    sides = [vectors(EAST, EAST), vectors(BETWEEN)]
+    found = agreement(*(sides[::-1] if is_swapped else sides))
+    assert found.tolist() == [0.6, 0, 0, 0, 0, 0, 0]
+
+
+angles = st.floats(0, 6.25)
+any_text = st.builds(
+    lambda whole, tokens: vectors((cos(whole), sin(whole)), *[(cos(a), sin(a)) for a in tokens]),
+    angles,
+    st.lists(angles, max_size=8),
+)
+
+
+@given(any_text, any_text)
+def test_agreement_is_a_cosine_and_the_least_covered_are_below_the_mean(a: Vectors, b: Vectors):
+    found = agreement(a, b)
+    assert found.shape == (7,)
+    assert (np.abs(found) <= 1 + 1e-9).all()
+    for mean, least, few in (found[1:4], found[4:7]):
+        assert least - 1e-9 <= few <= mean + 1e-9
+
+
+@given(any_text, any_text)
+def test_recall_and_precision_swap_with_the_sides(a: Vectors, b: Vectors):
+    one_way, other_way = agreement(a, b), agreement(b, a)
+    assert one_way[0] == pytest.approx(other_way[0])
+    # the third of each kind is over 3 tokens of a claim, but 5 of an explanation
+    assert one_way[[1, 2, 4, 5]] == pytest.approx(other_way[[4, 5, 1, 2]])
+
+
+@given(any_text.filter(lambda text: len(text.tokens) > 0))
+def test_a_text_agrees_with_itself(text: Vectors):
+    assert agreement(text, text) == pytest.approx([1] * 7)
+
+
+@given(any_text, any_text, st.randoms())
+def test_the_order_of_the_words_does_not_matter(a: Vectors, b: Vectors, random: Any):
+    order = list(range(len(a.tokens)))
+    random.shuffle(order)
+    shuffled = Vectors(a.whole, a.tokens[order])
+    assert agreement(shuffled, b) == pytest.approx(agreement(a, b))
+
+
+# ---- features ------------------------------------------------------------------------------
+
+SAID = ("it is o", "o", "which?", "near", "far")
+TEXT = "three plain words"
+READ = {
+    "it is o": vectors(BETWEEN, BETWEEN, EAST),
+    "o": vectors(EAST, EAST),
+    "which?": vectors(NORTH, NORTH),
+    "near": vectors(WEST, NORTH),  # nearer by its words
+    "far": vectors(EAST, WEST),  # nearer as a whole
+    TEXT: vectors(EAST, BETWEEN, BETWEEN),
+}
+
+
+def beside(part: str) -> list[float]:
+    return agreement(READ[part], READ[TEXT]).tolist()
+
+
+def test_features_are_claim_option_stem_the_nearest_other_option_and_the_length():
+    row = features(SAID, TEXT, READ)
+    assert row.shape == (FEATURES,) == (29,)
+    assert row[:21].tolist() == beside("it is o") + beside("o") + beside("which?")
+    # cosines -1 and 1; recall and precision 0.8 and -0.6
+    assert row[21:28] == pytest.approx([1.0] + [0.8] * 6)
+    assert row[28] == pytest.approx(log(4))
+
+
+def test_a_question_of_one_option_has_no_rival():
+    row = features(SAID[:3], TEXT, READ)
+    assert row[21:28].tolist() == [0] * 7
+    assert row[:21].tolist() == features(SAID, TEXT, READ)[:21].tolist()
+
+
+def test_what_entails_hangs_neither_on_rivals_nor_on_length():
+    read = READ | {"word": READ[TEXT]}
+    short = features((*SAID[:3], "far"), "word", read)
+    long = features(SAID, TEXT, read)
+    assert short[ENTAILMENT].tolist() == long[ENTAILMENT].tolist()
+    assert short[21:].tolist() != long[21:].tolist()
+
+
+def test_a_bare_claim_is_the_option_as_its_sentence():
+    rows = np.array([features(said, TEXT, READ) for said in (SAID, SAID[:3])])
+    wanted = features(("o", *SAID[1:]), TEXT, READ)
+    assert bare(rows)[0].tolist() == wanted.tolist()
+    assert bare(rows).shape == rows.shape
+    assert rows[0].tolist() == features(SAID, TEXT, READ).tolist(), "it changed what it was given"
+
+
+# ---- claims --------------------------------------------------------------------------------
+
+
+def question() -> dict[Any, Any]:
+    """Where does the ant live? In the meadow (A); there are three other options."""
+    row: dict[Any, Any] = course().to_dict("records")[0]
+    return row
+
+
+def test_a_claim_says_that_an_option_is_right_and_leaves_it_out_of_the_others():
+    stem = "Where does the ant live?"
+    said = claim(question(), "a river")
+    assert said == (
+        f'The correct answer to "{stem}" is a river.',
+        "a river",
+        stem,
+        "the meadow",
+        "the dry sand",
+        "old trees",
+    )
+
+
+def test_the_claim_of_the_key():
+    assert claim_key(question()) == claim(question(), "the meadow")
+    assert claim_key(question() | {"key": "D"})[1] == "old trees"
+
+
+# ---- reading -------------------------------------------------------------------------------
+
+LONG = "owl " * 200  # the tiny encoder reads 80 tokens
+
+
+def asked() -> tuple[list[Claim], list[str]]:
+    """Keys and explanations of the course, of different lengths."""
+    rows = course().to_dict("records")
+    return [claim_key(row) for row in rows], [row["explanation"] for row in rows]
+
+
+def judge(seed: int = 0) -> Scorer:
+    """A judge with random weights around 2.5 stars."""
+    numbers = np.random.default_rng(seed).normal(size=FEATURES) / 5
+    return Scorer("rating", ENCODER, numbers, 2.5 - float(rows_of(*asked()).mean(0) @ numbers))
+
+
+def rows_of(claims: list[Claim], explanations: list[str]) -> np.ndarray:
+    return reader(ENCODER).features(claims, explanations)
+
+
+def entailer(intercept: float = 0.0) -> Scorer:
+    numbers = np.linspace(-1, 1, 21)
+    return Scorer("entailment", ENCODER, numbers, intercept)
+
+
+def test_vectors_are_of_unit_length_and_of_the_words_alone(checkout: Path):
+    read = Reader(ENCODER).embed(["old trees", "owl", ""])
+    assert [len(read[text].tokens) for text in ("old trees", "owl", "")] == [2, 1, 0]
+    for text in read.values():
+        assert np.linalg.norm(text.whole) == pytest.approx(1, abs=1e-6)
+        assert np.linalg.norm(text.tokens, axis=1) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("marker", ["[SEP]", "[PAD]", "[MASK]"])
+def test_a_marker_in_a_students_text_is_plain_text(checkout: Path, marker: str):
+    text = f"old {marker} trees"
+    read = Reader(ENCODER).embed([text])
+    assert len(read[text].tokens) == 5  # two words, two brackets and what is between them
+
+
+def test_a_text_of_exactly_the_limit_is_read_and_one_token_more_is_not(checkout: Path):
+    fits, long = "owl " * 78, "owl " * 79  # and two markers
+    assert set(Reader(ENCODER).embed([fits, long])) == {fits}
+
+
+def test_a_text_is_read_alike_alone_and_among_longer_ones(checkout: Path):
+    together = Reader(ENCODER).embed([*asked()[1], "owl"])["owl"]
+    alone = Reader(ENCODER).embed(["owl"])["owl"]
+    assert alone.whole == pytest.approx(together.whole, abs=1e-5)
+    assert alone.tokens == pytest.approx(together.tokens, abs=1e-5)
+
+
+def test_the_order_of_the_pairs_does_not_change_their_features(checkout: Path):
+    claims, explanations = asked()
+    forward = Reader(ENCODER).features(claims, explanations)
+    backward = Reader(ENCODER).features(claims[::-1], explanations[::-1])
+    assert forward.shape == (40, FEATURES)
+    assert np.isfinite(forward).all()
+    assert backward[::-1].tolist() == forward.tolist()
+
+
+def test_more_pairs_than_one_block_are_all_read(checkout: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = Reader(ENCODER).features(*asked())
+    monkeypatch.setattr(alignment, "BLOCK", 7)
+    assert Reader(ENCODER).features(*asked()) == pytest.approx(whole, abs=1e-5)
+
+
+def test_no_pairs_have_no_values(checkout: Path):
+    assert rows_of([], []).shape == (0, FEATURES)
+    assert judge().ratings([], []).shape == (0,)
+    assert entailer().probabilities([], []).shape == (0,)
+
+
+def test_a_missing_explanation_is_an_error(checkout: Path):
+    with pytest.raises(ValueError, match="shorter"):
+        rows_of(asked()[0][:2], ["only one"])
+
+
+@pytest.mark.parametrize("side", ["explanation", "sentence", "stem", "other"])
+def test_a_pair_with_a_text_that_is_too_long_has_no_value_and_never_zero(checkout: Path, side: str):
+    claims, explanations = asked()
+    claims, explanations = claims[:3], explanations[:3]
+    wanted = judge().ratings(claims, explanations)
+    if side == "explanation":
+        explanations[1] = LONG
+    else:
+        place = {"sentence": 0, "stem": 2, "other": 3}[side]
+        claims[1] = (*claims[1][:place], LONG, *claims[1][place + 1 :])
+    is_read = [True, False, True]
+    assert np.isfinite(rows_of(claims, explanations)).all(axis=1).tolist() == is_read
+    assert np.isnan(rows_of(claims, explanations)[1]).all()
+    ratings = judge().ratings(claims, explanations)
+    assert np.isfinite(ratings).tolist() == is_read
+    assert ratings[is_read].tolist() == wanted[is_read].tolist()
+    assert np.isfinite(entailer().probabilities(claims, explanations)).tolist() == is_read
+
+
+def test_each_pair_is_read_once_for_both_scorers(checkout: Path, monkeypatch: pytest.MonkeyPatch):
+    read: list[str] = []
+    embed = Reader.embed
+
+    def counted(self: Reader, given: list[str]) -> dict[str, Vectors]:
+        read.extend(given)
+        return embed(self, given)
+
+    monkeypatch.setattr(Reader, "embed", counted)
+    claims, explanations = asked()
+    first = entailer().probabilities(claims * 2, explanations * 2)
+    assert len(read) == len(set(read)), "a text was encoded twice"
+    known = len(read)
+    assert entailer().probabilities(claims, explanations).tolist() == first[:40].tolist()
+    entailer().probabilities(claims, explanations, is_bare=True)
+    Scorer("rating", ENCODER, np.zeros(FEATURES), 1.0).ratings(claims, explanations)
+    assert len(read) == known
+
+
+# ---- answers -------------------------------------------------------------------------------
+
+
+def test_a_rating_is_in_stars_and_never_beyond_the_scale(checkout: Path):
+    made = judge()
+    found, outputs = made.ratings(*asked()), made.outputs(rows_of(*asked()))
+    assert found == pytest.approx(np.clip(outputs, 0, 5))
+    assert np.ptp(found) > 0.01
+    for intercept, stars in ((50.0, 5.0), (-50.0, 0.0)):
+        assert set(replace(made, intercept=intercept).ratings(*asked())) == {stars}
+
+
+def test_a_probability_is_the_logistic_function_of_the_log_odds(checkout: Path):
+    flat = Scorer("entailment", ENCODER, np.zeros(21), log(3))
+    assert flat.probabilities(*asked()) == pytest.approx([0.75] * 40)
+    found = entailer().probabilities(*asked())
+    assert ((found > 0) & (found < 1)).all()
+    assert np.ptp(found) > 0.01
+
+
+def test_the_bare_option_is_asked_instead_of_the_sentence(checkout: Path):
+    claims, explanations = asked()
+    found = entailer().probabilities(claims, explanations, is_bare=True)
+    bare_claims = [(said[1], *said[1:]) for said in claims]
+    assert found == pytest.approx(entailer().probabilities(bare_claims, explanations), abs=1e-5)
+    assert found != pytest.approx(entailer().probabilities(claims, explanations), abs=1e-3)
+
+
+# ---- fitting -------------------------------------------------------------------------------
+
+
+def named(is_key: bool, rows: slice) -> tuple[list[Claim], list[str], list[str]]:
+    """Claims of the key, texts that name the key or another option, and clusters."""
+    records = course().drop_duplicates("question_id").to_dict("records")[rows]
+    options = [claim_key(row)[1] if is_key else distractor_texts(row)[0] for row in records]
+    texts = [f"I think it is {option} here" for option in options]
+    return [claim_key(row) for row in records], texts, [row["cluster_id"] for row in records]
+
+
+def planted(rows: slice, right: float = 4.0, wrong: float = 1.0) -> Examples:
+    """Texts that name the key have the target `right`, those that name another `wrong`."""
+    sides = [named(True, rows), named(False, rows)]
+    claims, explanations, groups = (a + b for a, b in zip(*sides, strict=True))
+    n = len(sides[0][0])
+    targets = np.repeat([right, wrong], n)
+    return Examples(claims, explanations, targets, np.ones(2 * n), np.array(groups))
+
+
+KNOWN, UNSEEN = slice(0, 14), slice(14, 20)
+
+
+def test_a_judge_learns_what_the_ratings_hang_on(checkout: Path):
+    made, curve = fit("rating", ENCODER, planted(KNOWN))
+    assert made.weights.shape == (29,)
+    unseen = planted(UNSEEN)
+    found = made.ratings(unseen.claims, unseen.explanations)
+    # half are 4 and half 1 star, so the constant that fits best is off by 1.5
+    assert np.mean((found - unseen.targets) ** 2) < 0.2 * 1.5**2
+    assert curve.eval_loss.min() < 0.2 * 1.5**2
+
+
+def test_an_entailment_scorer_learns_which_option_a_text_speaks_for(checkout: Path):
+    made, curve = fit("entailment", ENCODER, planted(KNOWN, right=1, wrong=0))
+    assert made.weights.shape == (21,)
+    unseen = planted(UNSEEN, right=1, wrong=0)
+    found = made.probabilities(unseen.claims, unseen.explanations)
+    assert found[unseen.targets == 1].min() > found[unseen.targets == 0].max()
+    assert curve.eval_loss.min() < 0.5 * log(2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "examples", "constant"),
+    [
+        ("rating", lambda: planted(KNOWN), 1.5**2),  # the variance of 4 and 1
+        ("entailment", lambda: planted(KNOWN, 1, 0), log(2)),  # of a fair coin, in nats
+    ],
+    ids=["rating", "entailment"],
+)
+def test_the_log_goes_from_the_constant_to_the_closest_fit(
+    checkout: Path, kind: str, examples: Callable[[], Examples], constant: float
+):
+    _, curve = fit(kind, ENCODER, examples())
+    assert list(curve) == ["step", "penalty", "loss", "eval_loss"]
+    assert curve.step.tolist() == list(range(1, len(curve) + 1))
+    assert (curve.penalty.diff().dropna() < 0).all()
+    assert (curve.loss.diff().dropna() < 0).all()
+    assert curve[["loss", "eval_loss"]].iloc[0].tolist() == pytest.approx([constant] * 2, rel=0.05)
+
+
+def test_a_cluster_is_never_on_both_sides_of_the_cross_validation(checkout: Path):
+    # each question has the same text twice, and stars of no reason: only who has seen the
+    # twin can know them
+    claims, texts, clusters = named(True, slice(0, 20))
+    stars = np.random.default_rng(0).normal(size=20)
+    rows = np.repeat(np.arange(20), 2)
+
+    def best(groups: list[str]) -> float:
+        twins = [claims[i] for i in rows], [texts[i] for i in rows]
+        examples = Examples(*twins, stars[rows], np.ones(40), np.array(groups))
+        return float(fit("rating", ENCODER, examples)[1].eval_loss.min())
+
+    assert best([clusters[i] for i in rows]) > 0.9 * stars.var()
+    assert best([f"row {i}" for i in range(40)]) < 0.6 * stars.var()
+
+
+def test_rows_of_no_weight_teach_nothing(checkout: Path):
+    # all weight on the good texts: nothing says that the poor ones are worth less
+    examples = replace(planted(KNOWN, right=4.5), weights=np.repeat([2.0, 0.0], 14))
+    made, _ = fit("rating", ENCODER, examples)
+    assert made.ratings(*asked()) == pytest.approx([4.5] * 40)
+
+
+def test_a_pair_that_cannot_be_read_is_not_fitted_to(checkout: Path):
+    known = planted(KNOWN)
+    wanted, _ = fit("rating", ENCODER, known)
+    longer = Examples(
+        [known.claims[0], *known.claims],
+        [LONG, *known.explanations],
+        np.append(100.0, known.targets),
+        np.append(50.0, known.weights),
+        np.append("c99", known.groups),
+    )
+    found, _ = fit("rating", ENCODER, longer)
+    assert found.weights == pytest.approx(wanted.weights)
+    assert found.intercept == pytest.approx(wanted.intercept)
+
+
+def test_two_clusters_are_enough(checkout: Path):
+    made, curve = fit("rating", ENCODER, planted(slice(0, 2)))
+    assert np.isfinite(made.weights).all()
+    assert np.isfinite(curve).all(axis=None)
+
+
+@pytest.mark.parametrize("kind", ["rating", "entailment"])
+@pytest.mark.parametrize("clusters", [0, 1])
+def test_fewer_than_two_clusters_are_refused(checkout: Path, kind: str, clusters: int):
+    with pytest.raises(InputError, match=rf"{clusters} cluster\(s\) .*{kind}.*Add exports or"):
+        fit(kind, ENCODER, planted(slice(0, clusters), 1, 0))
+
+
+def test_clusters_whose_texts_are_too_long_do_not_count(checkout: Path):
+    known = planted(slice(0, 3))
+    pairs = zip(known.explanations, known.groups, strict=True)
+    long = [text if group == "c00" else LONG for text, group in pairs]
+    with pytest.raises(InputError, match=r"1 cluster\(s\) .*80 tokens \(encoder\.max_length"):
+        fit("rating", ENCODER, replace(known, explanations=long))
+
+
+# ---- saving --------------------------------------------------------------------------------
+
+
+def saved(scorer: Scorer, folder: str = "models/saved") -> Path:
+    path = scratch_outputs(Path(folder))
+    save(scorer, path, {"split": "judge"})
+    return path
+
+
+def test_a_saved_scorer_gives_the_same_numbers(checkout: Path):
+    rating, _ = fit("rating", ENCODER, planted(KNOWN))
+    entailment, _ = fit("entailment", ENCODER, planted(KNOWN, 1, 0))
+    loaded = load(saved(rating))
+    assert (loaded.kind, loaded.encoder) == ("rating", ENCODER)
+    assert loaded.ratings(*asked()).tolist() == rating.ratings(*asked()).tolist()
+    found = load(saved(entailment)).probabilities(*asked())
+    assert found.tolist() == entailment.probabilities(*asked()).tolist()
+
+
+def test_two_trainings_have_the_same_bytes(checkout: Path):
+    first = tree_bytes(saved(fit("rating", ENCODER, planted(KNOWN))[0], "models/a"))
+    reader.cache_clear()  # as in another process: every text is read again
+    second = tree_bytes(saved(fit("rating", ENCODER, planted(KNOWN))[0], "models/b"))
+    assert first == second
+    assert set(first) == {"head.safetensors", "manifest.json"}
+    assert b'"split": "judge"' in first["manifest.json"]
+
+
+def test_a_folder_that_was_not_finished_is_refused(checkout: Path):
+    folder = saved(entailer())
+    (folder / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"manifest\.json does not exist"):
+        load(folder)
