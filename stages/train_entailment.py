@@ -45,11 +45,16 @@ def claims_of(row: dict[Any, Any]) -> list[tuple[Claim, int]]:
 
     Which distractor is fixed by the row's id, so that all of them occur.
     """
-    claims = [(claim_key(row), 1)]
+    claims = [(without_rivals(claim_key(row)), 1)]
     if wrong := distractor_texts(row):
         place = sum(row["row_id"].encode()) % len(wrong)
-        claims.append((claim(row, wrong[place]), 0))
+        claims.append((without_rivals(claim(row, wrong[place])), 0))
     return claims
+
+
+def without_rivals(said: Claim) -> Claim:
+    """The claim without the question's other options, which this scorer does not look at."""
+    return said[:3]
 
 
 def examples(rows: pd.DataFrame, split: str, min_rating: float) -> Examples:

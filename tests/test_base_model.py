@@ -181,7 +181,25 @@ def test_the_loss_is_the_mean_over_the_counted_tokens(checkout: Path):
         -log_probabilities[t - 1, document.ids[t]].item()
         for t in range(document.loss_from, len(document.ids))
     ]
-    assert base_model.batch_loss(network, rows).item() == pytest.approx(np.mean(said), rel=1e-4)
+    assert base_model.learn(network, rows) == pytest.approx(np.mean(said), rel=1e-4)
+
+
+def test_blocks_of_the_head_change_no_gradient(checkout: Path, monkeypatch: pytest.MonkeyPatch):
+    tokenizer = checkpoints.load_tokenizer(tiny_models.MODEL)
+    rows = one_per_row(prepared(tokenizer), tokenizer.pad_token_id)
+
+    def gradients(block: int) -> list[torch.Tensor]:
+        network = checkpoints.load_base(tiny_models.MODEL)
+        monkeypatch.setattr(base_model, "HEAD_BLOCK", block)
+        base_model.learn(network, rows)
+        return [weight.grad for weight in network.parameters()]
+
+    network = checkpoints.load_base(tiny_models.MODEL)
+    ids, labels = torch.from_numpy(rows).unbind(1)
+    network(input_ids=ids, labels=labels).loss.backward()  # as the library has it
+    for block in (7, 10_000):
+        for found, weight in zip(gradients(block), network.parameters(), strict=True):
+            assert torch.allclose(found, weight.grad, atol=1e-6)
 
 
 def test_training_lowers_the_loss(checkout: Path):
@@ -200,14 +218,14 @@ def test_exercises_come_first_and_then_at_their_interval(
 ):
     made: list[int] = []
     seen: list[bool] = []
-    real = base_model.batch_loss
+    real = base_model.learn
 
     def loss(network: Any, rows: np.ndarray) -> Any:
         seen.append(bool(made))
         made.clear()
         return real(network, rows)
 
-    monkeypatch.setattr(base_model, "batch_loss", loss)
+    monkeypatch.setattr(base_model, "learn", loss)
     tokenizer = checkpoints.load_tokenizer(tiny_models.MODEL)
     given = prepared(tokenizer)
 

@@ -1,6 +1,7 @@
 """Prompts are encoded as plain text, adapters are saved whole and loaded on their own base."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,21 @@ def test_a_profile_that_names_another_model_than_was_pinned_is_refused(
     write_reference(**pinned)
     with pytest.raises(InputError, match="Run `dvc repro prepare_base`"):
         base_source(HUB)
+
+
+@pytest.mark.parametrize("load", [load_tokenizer, checkpoints.load_base])
+def test_a_hub_model_that_is_not_at_hand_is_named_in_one_line(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, load: Callable[[Model], Any]
+):
+    write_reference()
+    # the library reads the variable when it is imported; here it is already
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=HUB.name) as caught:
+        load(HUB)
+    message = str(caught.value)
+    assert str(HUB.revision) in message
+    assert "HF_HUB_OFFLINE=0" in message
+    assert "\n" not in message
 
 
 def test_a_tokenizer_without_a_pad_token_pads_with_its_end(tokenizer: Any):

@@ -17,6 +17,7 @@ from stages.runtime.packing import Document, Stream, one_per_row
 from stages.runtime.profile import Model
 
 PAD, EOS, USER, ASSISTANT = "<|pad|>", "<|eos|>", "<|user|>", "<|assistant|>"
+HEAD_BLOCK = 512  # tokens whose logits are in memory together
 TEMPLATE = (
     "{% for m in messages %}{% if m['role'] == 'user' %}<|user|>{{ m['content'] }}<|assistant|>"
     "{% else %}{{ m['content'] }}<|eos|>{% endif %}{% endfor %}"
@@ -95,15 +96,29 @@ def schedule(step: int, steps: int) -> float:
     return 1.0 if step < steps / 2 else 1.0 - 0.95 * (step - steps / 2) / (steps / 2)
 
 
-def batch_loss(network: Any, rows: np.ndarray) -> Any:
-    """Mean cross-entropy over the counted tokens of `rows` (B, 2, T); a scalar tensor."""
+def learn(network: Any, rows: np.ndarray) -> float:
+    """Add the gradients of a batch (B, 2, T) and return its mean cross-entropy, in nats.
+
+    The head is dear, so it reads only the tokens that count, and a block of them at a time:
+    the logits of a block stay in the processor's cache, those of a batch would not.
+    """
     import torch
     from torch.nn.functional import cross_entropy
 
     ids, labels = torch.from_numpy(rows).unbind(1)  # (B, T) each
     hidden = network.model(input_ids=ids).last_hidden_state[:, :-1]  # (B, T - 1, width)
-    counted = labels[:, 1:] != -100  # the head is dear: only where the loss counts
-    return cross_entropy(network.lm_head(hidden[counted]), labels[:, 1:][counted])
+    counted = labels[:, 1:] != -100
+    states, wanted = hidden[counted], labels[:, 1:][counted]
+    known = states.detach().requires_grad_()  # the network's own gradient comes last, once
+    total = 0.0
+    for start in range(0, len(wanted), HEAD_BLOCK):
+        block = slice(start, start + HEAD_BLOCK)
+        summed = cross_entropy(network.lm_head(known[block]), wanted[block], reduction="sum")
+        loss = summed / len(wanted)
+        loss.backward()
+        total += loss.item()
+    states.backward(known.grad)
+    return total
 
 
 def train(
@@ -140,13 +155,12 @@ def train(
     total = base.copy_steps + base.steps
     network.train()
     for step in tqdm(range(total), desc="train base", unit="batch", disable=None):
-        loss = batch_loss(network, rows_of(step))
         network.zero_grad()
-        loss.backward()
+        loss = learn(network, rows_of(step))
         factor = schedule(step - base.copy_steps, base.steps)
         optimizer.step(factor)
         if step % 10 == 9 or step == total - 1:
-            log.append({"step": step + 1, "loss": loss.item(), "learning_rate": factor})
+            log.append({"step": step + 1, "loss": loss, "learning_rate": factor})
     if not math.isfinite(log[-1]["loss"]):
         raise InputError(f"base: loss is {log[-1]['loss']} after {total} steps. Lower the rates.")
     return log
