@@ -4,6 +4,7 @@ Models are random and tiny. Each loss that is compared with one by hand is the f
 training logs, before any update.
 """
 
+import contextlib
 import json
 import subprocess
 from dataclasses import replace
@@ -209,6 +210,20 @@ def test_only_the_policy_moves_and_not_its_reference(tokenizer: Any):
     assert moved == {name for name in before if ".lora_" in name}
     for name in moved:
         assert before[name].equal(after[name.replace(".default.", ".ref.")])
+
+
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_scoring_the_labels_only_changes_no_weight(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    from trl.trainer import utils
+
+    usual = utils._use_triton
+    short, _ = trained(kind, tokenizer, SETTINGS)
+    assert utils._use_triton is usual
+    monkeypatch.setattr(trainers, "scoring_labels_only", contextlib.nullcontext)
+    whole, _ = trained(kind, tokenizer, SETTINGS)
+    assert short.numpy() == pytest.approx(whole.numpy(), abs=1e-6)
 
 
 # ---- the verifier ------------------------------------------------------------------------
