@@ -26,6 +26,7 @@ from stages.runtime.checkpoints import (
     save_adapter,
 )
 from stages.runtime.digests import dvc_md5
+from stages.runtime.profile import Model
 from tests import tiny_models
 from tests.tiny_models import MODEL, stir, tree_bytes
 
