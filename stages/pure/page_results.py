@@ -57,7 +57,8 @@ def how_to_read(level: float) -> str:
         "p is from flipping the signs of whole clusters, after Holm's correction over the "
         "held-out metrics of a table. "
         "“Could see” is the smallest true difference that a test of this size finds four times "
-        "in five; a smaller one may be there and go unseen."
+        "in five; a smaller one may be there and go unseen. Intervals and p are over questions: "
+        "each model was trained once, and another training of it may differ by more."
     )
 
 
