@@ -31,7 +31,7 @@ repro: $(INSTALLED) ## rebuild what a change invalidates, then the report
 	@echo "report: $(CURDIR)/reports/index.html"
 
 test: $(INSTALLED) ## all tests, with a small run of the whole route (minutes)
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 check: $(INSTALLED) ## format, lint, types
 	ruff format --check .
