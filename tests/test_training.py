@@ -226,6 +226,26 @@ def test_scoring_the_labels_only_changes_no_weight(
     assert short.numpy() == pytest.approx(whole.numpy(), abs=1e-6)
 
 
+def test_only_the_tokens_of_the_answers_go_through_the_head(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+):
+    # else a CPU spends most of its time on prompts, and nothing but the clock would tell
+    from trl.trainer import utils
+
+    real, projected = utils._ChunkedLogProbFunction, []
+
+    class Counting:
+        @staticmethod
+        def apply(hidden: Any, *rest: Any) -> Any:
+            projected.append(len(hidden))
+            return real.apply(hidden, *rest)
+
+    monkeypatch.setattr(utils, "_ChunkedLogProbFunction", Counting)
+    rows = sft_rows(tokenizer)
+    fit_sft(policy(), tokenizer, rows, [], replace(SETTINGS, epochs=1), MODEL, SEED)
+    assert projected == [sum(sum(row["completion_mask"]) for row in rows)]
+
+
 # ---- the verifier ------------------------------------------------------------------------
 
 
