@@ -4,7 +4,7 @@
                              reports/make_sample_course.json
 
 Students explain with independent latents (names the key, right or wrong mechanism, refutes a
-distractor, endorses a wrong option, length), and raters reward them as stages/pure/
+distractor, endorses another wrong option, length), and raters reward them as stages/pure/
 sample_ratings.py says. Phrasings of the judge and test splits never occur in training, which
 is why the generator must know the split that prepare_questions will find.
 
@@ -57,14 +57,19 @@ class Clustering:
 
 
 def read_facts(folder: Path) -> pd.DataFrame:
-    """facts_<field>.csv of every field, checked, with a column `field`."""
+    """facts_<field>.csv of every field, with a column `field`.
+
+    Raises InputError for a faulty file, and for an id that occurs twice in all of them.
+    """
     tables = []
     for field in sample_course.COURSES:
         path = folder / f"facts_{field}.csv"
         facts = pd.read_csv(path, dtype=str, keep_default_na=False)
         sample_course.check_facts(facts, str(path))
         tables.append(facts.assign(field=field))
-    return pd.concat(tables, ignore_index=True)
+    found = pd.concat(tables, ignore_index=True)
+    sample_course.check_ids(found, str(folder))
+    return found
 
 
 def read_phrasings(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The sample course: its facts, its phrasings, its ratings, its dirt and its files."""
 
 import io
+import itertools
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,20 @@ import pytest
 import yaml
 
 from schemas.errors import InputError
+from schemas.rejects import REASONS as ALL_REASONS
 from stages import make_sample_course as stage
 from stages import prepare_questions
-from stages.pure import sample_course, sample_dirt, sample_exports, sample_ratings, sample_texts
+from stages.pure import (
+    oracle,
+    sample_course,
+    sample_dirt,
+    sample_exports,
+    sample_faults,
+    sample_ratings,
+    sample_students,
+    sample_texts,
+)
+from stages.pure.cleaning import plain_text
 from stages.pure.oracle import content, words
 
 GIVEN: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -30,7 +42,17 @@ REASONS = {  # kind of dirt -> reason of the rejection
     "deleted": "deleted",
     "few_ratings": "few_ratings",
     "key_beyond": "key_not_an_option",
+    "image_capitals": "has_image",
+    "question_na": "key_not_an_option",
+    "question_empty": "empty_stem",
+    "options_count": "options_count",
+    "option_empty": "empty_option",
+    "option_twice": "duplicate_options",
 }
+# Shared words over all words: from SAME_FACT two ids are one fact, from SAME_KEY_FACT if the
+# keys are equal. Six pairs that were one fact asked twice had .21 to .42.
+SAME_FACT = 0.20
+SAME_KEY_FACT = 0.15
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +100,33 @@ def holds(text: str, part: str) -> bool:
     return f" {' '.join(words(part))} " in f" {' '.join(words(text))} "
 
 
+def stems(text: str) -> frozenset[str]:
+    """The content words of `text` without common endings, spelled as in America."""
+    found = set()
+    for word in content(text):
+        plain = word.replace("ae", "e").replace("oe", "e").replace("our", "or")
+        ending = next((e for e in ("ing", "ed", "es", "s", "e") if plain.endswith(e)), "")
+        cut = plain[: len(plain) - len(ending)]
+        found.add(cut if len(cut) >= 3 and not plain.endswith("ss") else plain)
+    return frozenset(found)
+
+
+def told_twice(facts: pd.DataFrame) -> list[tuple[str, str]]:
+    """Pairs of ids whose key, question, statement and mechanism say nearly the same."""
+    said, keys = {}, {}
+    for fact in facts.to_dict("records"):
+        around = fact["statement"].replace("{option}", " ")
+        parts = [fact["key"], fact["question"], around, fact["mechanism"]]
+        said[fact["fact_id"]] = stems(" ".join(parts))
+        keys[fact["fact_id"]] = stems(fact["key"])
+    found = []
+    for a, b in itertools.combinations(said, 2):
+        overlap = len(said[a] & said[b]) / len(said[a] | said[b])
+        if overlap >= (SAME_KEY_FACT if keys[a] == keys[b] else SAME_FACT):
+            found.append((a, b))
+    return found
+
+
 def offered(fact: pd.Series) -> list[str]:
     return [fact.key_, *(fact[f"distractor_{i}"] for i in range(1, 5))]
 
@@ -87,6 +136,44 @@ class TestFacts:
         assert len(facts) >= 400
         for column in ("fact_id", "question", "mechanism", "statement"):
             assert facts[column].str.lower().is_unique, column
+
+    def test_no_fact_is_told_under_two_ids(self, facts: pd.DataFrame):
+        assert not told_twice(facts)
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (
+                "Oxygen in human blood travels mostly inside which cells?,erythrocytes,"
+                "oxygen in human blood travels mostly inside {option},"
+                "they are packed with haemoglobin that binds the gas loosely",
+                "Which blood cell carries oxygen from the lungs to the tissues?,red cell,"
+                "oxygen is carried in blood from the lungs to the tissues by the {option},"
+                "it is packed full of an iron protein that binds gas",
+            ),
+            (
+                "Thirsty people make less urine owing to what hormone?,vasopressin,"
+                "thirsty people make less urine under the action of {option},"
+                "it puts aquaporin channels into the collecting ducts",
+                "During thirst which hormone tells the kidney to save water?,vasopressin,"
+                "during thirst the kidney is told to save water by {option},"
+                "more pores open in the collecting ducts and urine shrinks",
+            ),
+        ],
+    )
+    def test_a_fact_in_other_words_is_found(self, first: str, second: str):
+        names = ["question", "key", "statement", "mechanism"]
+        pair = pd.DataFrame([one.split(",") for one in (first, second)], columns=names)
+        assert told_twice(pair.assign(fact_id=["a", "b"])) == [("a", "b")]
+
+    def test_an_id_of_two_files_is_refused(self, facts: pd.DataFrame, tmp_path: Path):
+        for field, own in facts.groupby("field"):
+            own = own.head(3).copy()
+            if field != "law":
+                own.loc[own.index[1], "fact_id"] = "x001"
+            own.to_csv(tmp_path / f"facts_{field}.csv", index=False)
+        with pytest.raises(InputError, match="'x001' occurs twice, in biology and medicine"):
+            stage.read_facts(tmp_path)
 
     def test_are_plain_ascii_without_markup(self, facts: pd.DataFrame):
         text = "".join(facts[sample_course.FACT_COLUMNS].to_numpy().ravel())
@@ -208,8 +295,7 @@ class TestQuestions:
         known = facts.set_index("fact_id")
         for row in students.drop_duplicates("question_id").to_dict("records"):
             fact = known.loc[row["fact_id"]]
-            clean = {c: row[f"option_{c}"] for c in "abcde"[: row["options_n"]]}
-            texts = [str(t).replace("\u00a0", " ").replace("&nbsp;", " ") for t in clean.values()]
+            texts = [plain_text(row[f"option_{c}"]) for c in "abcde"[: row["options_n"]]]
             assert texts.count(fact["key"]) == 1
             assert texts["ABCDE".index(row["key"])] == fact["key"]
             assert fact["distractor_1"] in texts
@@ -248,14 +334,32 @@ class TestExplanations:
         good = students.names_key & (students.mechanism == "right") & ~students.endorses_wrong
         assert 0.19 <= good.mean() <= 0.26
 
-    def test_latents_are_independent_of_each_other(self, students: pd.DataFrame):
-        latents = students[["names_key", "refutes_distractor", "endorses_wrong"]].astype(float)
-        latents["right"] = (students.mechanism == "right").astype(float)
-        latents["wrong"] = (students.mechanism == "wrong").astype(float)
-        latents["fillers_n"] = students.fillers_n
+    def test_latents_are_independent_of_each_other(
+        self, facts: pd.DataFrame, students: pd.DataFrame
+    ):
+        known = ["question_id", "fact_id", "cluster_id", "split", "key", "options_n"]
+        known += [f"option_{c}" for c in "abcde"]
+        questions = students.drop_duplicates("question_id")[known]
+        drawn = [sample_students.draw_latents(questions, facts, 3, seed) for seed in range(4)]
+        rows = pd.concat(drawn)
+        latents = rows[["names_key", "refutes_distractor", "endorses_wrong"]].astype(float)
+        latents["right"] = (rows.mechanism == "right").astype(float)
+        latents["wrong"] = (rows.mechanism == "wrong").astype(float)
+        latents["fillers_n"] = rows.fillers_n
         found = latents.corr().to_numpy(copy=True)
         found[3, 4] = found[4, 3] = 0  # right and wrong exclude each other
-        assert np.abs(found - np.eye(6)).max() < 0.06  # 3 standard errors of 2,800 rows
+        assert np.abs(found - np.eye(6)).max() < 0.04  # 4 standard errors of 11,000 rows
+
+    def test_nobody_endorses_the_distractor_that_they_refute(
+        self, facts: pd.DataFrame, students: pd.DataFrame
+    ):
+        known = {fact.fact_id: fact for fact in oracle.index(facts).facts}
+        both = students[students.refutes_distractor & students.endorses_wrong]
+        assert len(both) >= 100
+        for row in both[both.dirt == ""].to_dict("records"):
+            claimed = oracle.claimed_options(known[row["fact_id"]], row["explanation"])
+            assert 1 not in claimed, row["explanation"]
+            assert claimed - {0}, row["explanation"]
 
     def test_raters_miss_half_of_the_wrong_mechanisms_and_no_other(self, students: pd.DataFrame):
         wrong = students.mechanism == "wrong"
@@ -296,7 +400,7 @@ def invented(**changes: object) -> pd.DataFrame:
 class TestRatings:
     def test_have_the_reliability_and_the_length_bias_of_real_ones(self, students: pd.DataFrame):
         stars = sample_ratings.mean_stars(students.ratings)
-        assert 0.40 <= sample_ratings.split_half_reliability(students.ratings) <= 0.53
+        assert 0.40 <= sample_ratings.split_half_reliability(students.ratings) <= 0.50
         assert 0.23 <= sample_ratings.rank_correlation(students.words_n, stars) <= 0.37
 
     def test_are_whole_stars_of_ten_to_forty_raters(self, students: pd.DataFrame):
@@ -347,11 +451,11 @@ class TestRatings:
 
     def test_split_half_reliability_by_hand(self):
         # even positions 1 2 3, odd positions 1 3 2: r = .5, Spearman-Brown 2 * .5 / 1.5 = 2/3
-        ratings = pd.Series([[1, 1], [2, 3], [3, 2]])
+        ratings = pd.Series([[1, 1], [2, 3], [], [3, 2]])
         assert sample_ratings.split_half_reliability(ratings) == pytest.approx(2 / 3)
 
     def test_rank_correlation_by_hand(self):
-        a, b = pd.Series([1, 2, 3]), pd.Series([10.0, 1000.0, 100.0])
+        a, b = pd.Series([1, 9, 2, 3]), pd.Series([10.0, np.nan, 1000.0, 100.0])
         assert sample_ratings.rank_correlation(a, b) == pytest.approx(0.5)
 
 
@@ -369,29 +473,91 @@ class TestWhatPrepareQuestionsFinds:
     ):
         usable = rows[rows.is_usable]
         assert len(prepared[0]) == len(usable)
-        plain = usable[usable.dirt.isin(["", "explanation_na"])]
-        stars = sample_ratings.mean_stars(plain.ratings)
-        wanted = {*zip(plain.question_id, plain.explanation, stars, strict=True)}
-        found = prepared[0]
-        pairs = (found.question_id, found.explanation, found.question_rating_mean)
-        assert wanted <= {*zip(*pairs, strict=True)}
+        texts = usable.explanation.map(plain_text)
+        stars = sample_ratings.mean_stars(usable.ratings).fillna(-1)
+        wanted = sorted(zip(usable.question_id, texts, stars, strict=True))
+        found = prepared[0].assign(stars=prepared[0].question_rating_mean.fillna(-1))
+        assert sorted(zip(found.question_id, found.explanation, found.stars, strict=True)) == wanted
 
     def test_harmless_dirt_leaves_no_trace(self, prepared: tuple[pd.DataFrame, pd.DataFrame]):
         texts = prepared[0][["stem", "option_a", "explanation"]].to_numpy().ravel()
-        for trace in ("<", "&nbsp;", "\u00a0", "  ", "^"):
+        for trace in ("<", "&nbsp;", "\u00a0", "  ", "2^nd"):
             assert not [text for text in texts if trace in text], trace
+
+    def test_rows_without_ratings_are_used(
+        self, rows: pd.DataFrame, prepared: tuple[pd.DataFrame, pd.DataFrame]
+    ):
+        found = prepared[0]
+        uncounted = found[found.question_ratings_n == 0]
+        wanted = sample_dirt.counts(rows)
+        assert uncounted.question_rating_mean.isna().sum() == wanted["unrated"] >= 5
+        assert uncounted.question_rating_mean.notna().sum() == wanted["ratings_n_missing"] >= 5
+
+    def test_every_reason_of_rejection_occurs(self, prepared: tuple[pd.DataFrame, pd.DataFrame]):
+        found = prepared[1].reason.value_counts()
+        assert set(found.index) == set(ALL_REASONS)
+        assert found.min() >= 5
 
     def test_a_rejection_for_every_fault(
         self, rows: pd.DataFrame, prepared: tuple[pd.DataFrame, pd.DataFrame]
     ):
+        assert set(REASONS) == {*sample_dirt.EXTRA} - sample_faults.USABLE
         wanted = rows.dirt[~rows.is_usable].map(REASONS).value_counts().to_dict()
         assert prepared[1].reason.value_counts().to_dict() == wanted
         assert (rows[~rows.is_usable].dirt.isin(REASONS)).all()
 
     def test_one_fault_of_each_kind_per_share(self, rows: pd.DataFrame, students: pd.DataFrame):
-        wanted = round(PARAMS.dirt_frac * len(students))
-        assert set(sample_dirt.counts(rows)) == {*sample_dirt.HARMLESS, *sample_dirt.EXTRA}
-        assert set(sample_dirt.counts(rows).values()) == {wanted}
+        count = round(PARAMS.dirt_frac * len(students))
+        rare = round(sample_dirt.RARE_FRAC * count)
+        wanted = dict.fromkeys([*sample_dirt.HARMLESS, "scripts", *sample_faults.COMMON], count)
+        assert sample_dirt.counts(rows) == wanted | dict.fromkeys(sample_faults.RARE, rare)
+
+
+class TestDirt:
+    @pytest.mark.parametrize("field", ["stem", "options", "explanation"])
+    def test_formulas_are_raised_and_lowered_in(self, field: str, rows: pd.DataFrame):
+        options = rows[[f"option_{c}" for c in "abcde"]].fillna("").agg(" ".join, axis=1)
+        texts = rows.assign(options=options)[field]
+        assert texts.str.contains("<sub>|<sup>").sum() >= 20
+
+    @pytest.mark.parametrize("tag", ["sub", "sup"])
+    def test_both_kinds_of_script_are_frequent(self, tag: str, rows: pd.DataFrame):
+        texts = rows[["stem", *(f"option_{c}" for c in "abcde"), "explanation"]]
+        assert texts.fillna("").agg(" ".join, axis=1).str.contains(f"<{tag}>").sum() >= 20
+
+    @pytest.mark.parametrize(
+        ("text", "html"),
+        [
+            ("H2O and CO2.", "H<sub>2</sub>O and CO<sub>2</sub>."),
+            ("H2O2", "H<sub>2</sub>O<sub>2</sub>"),
+            ("vitamin B12", "vitamin B<sub>12</sub>"),
+            ("the 2nd of 10^3 Ca^2+", "the 2<sup>nd</sup> of 10<sup>3</sup> Ca<sup>2+</sup>"),
+            ("CD4, 5 O and C", "CD4, 5 O and C"),
+        ],
+    )
+    def test_cleaning_takes_the_scripts_back(self, text: str, html: str):
+        assert sample_dirt.with_scripts(text) == html
+        assert plain_text(html) == text
+
+    def test_what_reads_like_a_missing_value_stands_in_stems_options_and_explanations(
+        self, rows: pd.DataFrame
+    ):
+        options = rows[[f"option_{c}" for c in "abcde"]]
+        for word in ("NA", "nan"):
+            assert (rows.stem == word).any()
+            assert (options == word).any(axis=None)
+            assert (rows.explanation == word).any()
+
+    def test_pictures_are_written_in_small_letters_and_in_capitals(self, rows: pd.DataFrame):
+        texts = rows[["stem", *(f"option_{c}" for c in "abcde")]].fillna("").agg(" ".join, axis=1)
+        assert texts.str.contains("<img ").sum() >= 5
+        assert texts.str.contains("<IMG ").sum() >= 5
+
+    def test_without_a_share_no_row_is_added_or_changed(self, few: pd.DataFrame):
+        plain = few[few.dirt == ""].drop(columns="dirt")
+        again = sample_dirt.soil(plain, 0.0, SEED)
+        assert (again.dirt == "").all()
+        assert len(again) == len(plain)
 
 
 class TestExports:
@@ -411,16 +577,20 @@ class TestExports:
     def test_layout_a_counts_are_those_of_its_ratings(self, few: pd.DataFrame):
         own = few[few.course == "biology_1"]
         table = sample_exports.layout_a(own, SEED)
-        assert sorted(table.total_ratings) == sorted(own.ratings.map(len))
-        assert table.top_rating_count.sum() == own.ratings.explode().eq(5).sum()
-        assert (table.total_responses >= table.total_ratings).all()
+        own = own[~own.hides_ratings_n]
+        shown = table[table.total_ratings != ""]
+        assert sorted(shown.total_ratings) == sorted(own.ratings.map(len))
+        assert shown.top_rating_count.sum() == own.ratings.explode().eq(5).sum()
+        assert (shown.total_responses >= shown.total_ratings).all()
 
     def test_layout_b_means_and_counts_are_those_of_its_rating_rows(self, few: pd.DataFrame):
         tables = sample_exports.layout_b(few[few.course == "law_1"], SEED)
         questions = tables["Questions"].set_index("ID")
         given = tables["Ratings"].groupby("Question_ID").Rating
-        assert given.size().to_dict() == questions.Total_ratings.to_dict()
-        assert given.mean().round(4).to_dict() == pytest.approx(questions.Avg_rating.to_dict())
+        shown = questions.Total_ratings[questions.Total_ratings != ""]
+        assert given.size()[shown.index].to_dict() == shown.to_dict()
+        means = questions.Avg_rating[questions.Avg_rating != ""]
+        assert given.mean().round(4).to_dict() == pytest.approx(means.to_dict())
         raters = tables["Ratings"].groupby(["Question_ID", "UserID"]).size()
         assert raters.eq(1).all()
 
@@ -458,7 +628,8 @@ class TestExports:
             io.BytesIO(sample_exports.xlsx_bytes(table)), dtype=str, keep_default_na=False
         )
         for column in ("avg_rating", "avg_difficulty"):
-            assert read.pop(column).astype(float).tolist() == table.pop(column).tolist()
+            wanted = pd.to_numeric(table.pop(column))
+            assert pd.to_numeric(read.pop(column)).equals(wanted.astype(float))
         pd.testing.assert_frame_equal(read, table.astype(str), check_dtype=False)
 
 

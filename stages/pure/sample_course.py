@@ -29,7 +29,7 @@ LIMITS = {  # of params.yaml: make_sample_course
     "questions_per_fact": (1, 20),
     "rater_noise_stars": (0, 100),
     "length_bonus_stars": (-1, 1),
-    "dirt_frac": (0, 0.3),  # three kinds of harmless dirt, one per row
+    "dirt_frac": (0, 0.25),  # four kinds of harmless dirt, at most one per row
 }
 
 FOUR_OPTIONS_FRAC = 0.4  # questions with one distractor less
@@ -68,6 +68,16 @@ def check_facts(facts: pd.DataFrame, source: str) -> None:
             raise InputError(
                 f"{source}: fact {fact['fact_id']}: statement {fact['statement']!r} needs "
                 "{option} once. Put it where the answer goes."
+            )
+
+
+def check_ids(facts: pd.DataFrame, source: str) -> None:
+    """Raise InputError for a fact_id that two files have, say of two fields (column `field`)."""
+    for fact_id, fields in facts.groupby("fact_id").field.agg(list).items():
+        if len(fields) > 1:
+            raise InputError(
+                f"{source}: fact_id {fact_id!r} occurs twice, in {' and '.join(fields)}. "
+                "Make it unique."
             )
 
 

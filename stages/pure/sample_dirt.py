@@ -1,29 +1,52 @@
 """The dirt of real exports: harmless marks that cleaning removes, and extra rows with a fault.
 
 Harmless dirt leaves the cleaned question what it was. An extra row is a copy of a usable one
-with one fault, for which it is rejected; only the text "NA" must survive. So no dirt adds a
-question of its own to a cluster.
+with one fault (stages/pure/sample_faults.py), for which it is rejected; only the text "NA"
+and missing ratings must survive. So no dirt adds a question of its own to a cluster.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from stages.pure.sample_course import stream
+from stages.pure.sample_faults import COMMON, RARE, USABLE, Row, Spoil
 
-Row = dict[Any, Any]
-FEW_RATERS = 10  # exclusive: the faulty row keeps fewer ratings than this
 LAYOUT_A = ("biology_1", "biology_2")  # only layout A says whether a question was deleted
+RARE_FRAC = 1 / 8  # rows of a rare kind of fault per row of a common one
+EXTRA: dict[str, Spoil] = {**COMMON, **RARE}
+
+# What the facts and phrasings hold of formulas, and how an editor of web pages writes it.
+FORMULA = re.compile(r"\b(?:[BCGHNO]|CH|CO)\d+(?:[OS]\d*)?\b")  # H2O, CO2, B12, G1 phase
+ORDINAL = re.compile(r"\b(\d+)(st|nd|rd|th)\b")
+RAISED = re.compile(r"\^(\d+[+-]?)")  # Ca^2+, 10^3
+
+
+def with_scripts(text: str) -> str:
+    """`text` with its numbers below and above the line as tags; cleaning gives `text` again."""
+    text = FORMULA.sub(lambda found: re.sub(r"(\d+)", r"<sub>\1</sub>", found[0]), text)
+    text = ORDINAL.sub(r"\1<sup>\2</sup>", text)
+    return RAISED.sub(r"<sup>\1</sup>", text)
+
+
+def in_scripts(row: Row) -> Row:
+    """The texts of a row that have something below or above the line, written so."""
+    names = ["stem", *(f"option_{c}" for c in "abcde"[: row["options_n"]]), "explanation"]
+    written = {name: with_scripts(row[name]) for name in names}
+    return {name: text for name, text in written.items() if text != row[name]}
+
+
+def scripts(row: Row, rng: np.random.Generator) -> Row:
+    """Small raised and lowered characters in all texts."""
+    return {**row, **in_scripts(row)}
 
 
 def html_marks(row: Row, rng: np.random.Generator) -> Row:
     """Tags as an editor leaves them, and small raised or lowered characters."""
     first, _, rest = row["stem"].partition(" ")
-    explanation = (
-        row["explanation"].replace("2nd", "2<sup>nd</sup>").replace("H2O", "H<sub>2</sub>O")
-    )
+    explanation = with_scripts(row["explanation"])
     return {
         **row,
         "stem": f"<p><b>{first}</b> {rest}</p>",
@@ -51,89 +74,51 @@ def loose_spaces(row: Row, rng: np.random.Generator) -> Row:
     }
 
 
-def image(row: Row, rng: np.random.Generator) -> Row:
-    """A picture that the export does not hold, in the stem or in the explanation."""
-    field = "stem" if rng.random() < 0.7 else "explanation"
-    return {**row, field: f'{row[field]} <img src="figure{int(rng.integers(1, 99))}.png">'}
-
-
-def question_nan(row: Row, rng: np.random.Generator) -> Row:
-    """The word that an earlier export left for a missing question."""
-    return {**row, "stem": "nan"}
-
-
-def explanation_nan(row: Row, rng: np.random.Generator) -> Row:
-    """The same for a missing explanation."""
-    return {**row, "explanation": "nan"}
-
-
-def explanation_empty(row: Row, rng: np.random.Generator) -> Row:
-    """Nothing, or tags around nothing."""
-    return {**row, "explanation": "" if rng.random() < 0.5 else "<p><br></p>"}
-
-
-def explanation_na(row: Row, rng: np.random.Generator) -> Row:
-    """Two letters that careless readers of CSV take for a missing value; they are a text."""
-    return {**row, "explanation": "NA", "words_n": 1}
-
-
-def deleted(row: Row, rng: np.random.Generator) -> Row:
-    """Withdrawn by its author, but still in the export."""
-    return {**row, "deleted": 1}
-
-
-def few_ratings(row: Row, rng: np.random.Generator) -> Row:
-    """Rated by fewer than ten."""
-    return {**row, "ratings": row["ratings"][: int(rng.integers(1, FEW_RATERS))]}
-
-
-def key_beyond(row: Row, rng: np.random.Generator) -> Row:
-    """An answer letter that no option has."""
-    return {**row, "key": "F" if rng.random() < 0.5 else "ABCDEF"[row["options_n"]]}
-
-
-HARMLESS: dict[str, Callable[[Row, np.random.Generator], Row]] = {
+HARMLESS: dict[str, Spoil] = {
     "html": html_marks,
     "hard_space": hard_spaces,
     "loose_space": loose_spaces,
 }
-EXTRA: dict[str, Callable[[Row, np.random.Generator], Row]] = {
-    "image": image,
-    "question_nan": question_nan,
-    "explanation_nan": explanation_nan,
-    "explanation_empty": explanation_empty,
-    "explanation_na": explanation_na,
-    "deleted": deleted,
-    "few_ratings": few_ratings,
-    "key_beyond": key_beyond,
-}
+SCRIPTS = "scripts"  # harmless as well, but only some questions can have it
 
 
 def soil(rows: pd.DataFrame, dirt_frac: float, seed: int) -> pd.DataFrame:
     """`rows` with harmless marks on some, and with the extra rows after them.
 
-    Of each kind there are dirt_frac * len(rows) rows, or fewer where fewer can have it. Adds
-    `dirt` (kind, or "" for clean rows), `is_usable` and `deleted`; the order is that of
-    `rows`, extra rows by kind.
+    Of each common kind there are dirt_frac * len(rows) rows, of each rare one RARE_FRAC times
+    as many and at least one, or fewer where fewer can have it. Adds `dirt` (kind, or "" for
+    clean rows), `is_usable`, `deleted` and `hides_ratings_n` (the export does not say how
+    many ratings there are); the order is that of `rows`, extra rows by kind.
     """
-    records: list[Row] = [
-        row | {"dirt": "", "is_usable": True, "deleted": 0} for row in rows.to_dict("records")
-    ]
+    start = {"dirt": "", "is_usable": True, "deleted": 0, "hides_ratings_n": False}
+    records: list[Row] = [row | start for row in rows.to_dict("records")]
     count = round(dirt_frac * len(records))
-    marked = stream(seed, "marked").permutation(len(records))
-    extra: list[Row] = []
-    for k, (kind, spoil) in enumerate(HARMLESS.items()):
-        for i in marked[k * count : (k + 1) * count]:
-            rng = stream(seed, kind, int(i))
-            records[i] = {**spoil(records[i], rng), "dirt": kind}
+    mark(records, count, seed)
     clean = [row for row in records if not row["dirt"]]
+    extra: list[Row] = []
     for kind, spoil in EXTRA.items():
+        wanted = count if kind in COMMON else min(count, max(1, round(RARE_FRAC * count)))
         chosen = [row for row in clean if can_have(row, kind)]
         rng = stream(seed, kind)
-        for i in rng.permutation(len(chosen))[:count]:
-            usable = kind == "explanation_na"
-            extra.append({**spoil(chosen[i], rng), "dirt": kind, "is_usable": usable})
+        for i in rng.permutation(len(chosen))[:wanted]:
+            extra.append({**spoil(chosen[i], rng), "dirt": kind, "is_usable": kind in USABLE})
     return pd.DataFrame(records + extra)
+
+
+def mark(records: list[Row], count: int, seed: int) -> None:
+    """Put each kind of harmless dirt on `count` of the records, in place; one kind per record.
+
+    Formulas are rare in questions, so raised and lowered characters go to those first.
+    """
+    marked = stream(seed, "marked").permutation(len(records))
+    places = {kind: marked[k * count :][:count] for k, kind in enumerate(HARMLESS)}
+    able = [int(i) for i in marked[len(HARMLESS) * count :] if in_scripts(records[i])]
+    able.sort(key=lambda i: [*in_scripts(records[i])] == ["explanation"])
+    places[SCRIPTS] = np.array(able[:count], dtype=int)
+    for kind, spoil in {**HARMLESS, SCRIPTS: scripts}.items():
+        for i in places[kind]:
+            rng = stream(seed, kind, int(i))
+            records[i] = {**spoil(records[i], rng), "dirt": kind}
 
 
 def can_have(row: Row, kind: str) -> bool:

@@ -45,6 +45,12 @@ def option_texts(row: Any) -> list[str]:
     return ["" if pd.isna(text) else text for text in texts]
 
 
+def rating_cells(row: Any) -> tuple[Any, Any]:
+    """(number of ratings, mean in stars) as the export shows them; "" where it is missing."""
+    mean = round(float(np.mean(row.ratings)), 4) if row.ratings else ""
+    return ("" if row.hides_ratings_n else len(row.ratings)), mean
+
+
 def timestamp(day: int, minute: int) -> str:
     """An invented moment of the year 2020."""
     date = pd.Timestamp("2020-02-03") + pd.Timedelta(days=day, minutes=minute)
@@ -53,7 +59,7 @@ def timestamp(day: int, minute: int) -> str:
 
 def letters_given(row: Any, rng: np.random.Generator) -> list[str]:
     """The letters that students answered, one per rater first, then some who did not rate."""
-    offered = "ABCDE"[: row.options_n]
+    offered = "ABCDE"[: row.options_n] or "A"  # a faulty row may say that it has none
     total = len(row.ratings) + int(rng.integers(EXTRA_ANSWERS))
     guessed = [offered[int(rng.integers(len(offered)))] for _ in range(total)]
     knows = rng.random(total) < RIGHT_ANSWER_FRAC
@@ -67,16 +73,17 @@ def layout_a(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     for row in each(number(rows, seed)):
         rng = stream(seed, "export", row.course, row.number)
         answers_n = len(letters_given(row, rng))
+        ratings_n, mean = rating_cells(row)
         table.append(
             [
                 f"{row.number:06d}",
                 COURSE_IDS[row.course],
                 timestamp(int(rng.integers(80)), int(rng.integers(1440))),
                 f"{int(rng.integers(1, 400)):05d}",
-                round(float(np.mean(row.ratings)), 4),
+                mean,
                 answers_n,
-                len(row.ratings),
-                row.ratings.count(5),
+                ratings_n,
+                "" if ratings_n == "" else row.ratings.count(5),
                 round(float(rng.uniform(0, 2)), 4),
                 int(rng.integers(5)),
                 row.deleted,
@@ -98,8 +105,7 @@ def layout_b(rows: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
     for row in each(number(rows, seed)):
         rng = stream(seed, "export", row.course, row.number)
         name = f"{row.number:05d}"
-        mean = round(float(np.mean(row.ratings)), 4)
-        start = [name, row.stem, row.options_n, len(row.ratings), mean]
+        start = [name, row.stem, row.options_n, *rating_cells(row)]
         questions.append([*start, *option_texts(row), row.key, row.explanation])
         letters = letters_given(row, rng)
         users = rng.choice(np.arange(1, 600), size=len(letters), replace=False)

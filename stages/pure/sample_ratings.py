@@ -67,16 +67,17 @@ def rate(
 
 
 def mean_stars(ratings: pd.Series) -> pd.Series:
-    """The mean of each list, 4 decimals: what the export shows."""
-    return ratings.map(lambda values: round(float(np.mean(values)), 4))
+    """The mean of each list, 4 decimals: what the export shows. NaN for a list of none."""
+    return ratings.map(lambda values: round(float(np.mean(values)), 4) if values else np.nan)
 
 
 def split_half_reliability(ratings: pd.Series) -> float:
     """Reliability of the mean rating, 0..1: the halves' correlation r, then 2r / (1 + r).
 
     The halves are the raters at even and odd positions, who are alike; the correction to
-    full length is Spearman and Brown's (1910). Lists have at least two ratings.
+    full length is Spearman and Brown's (1910). Lists of fewer than two ratings do not count.
     """
+    ratings = ratings[ratings.map(len) > 1]
     even = ratings.map(lambda values: float(np.mean(values[::2])))
     odd = ratings.map(lambda values: float(np.mean(values[1::2])))
     r = float(even.corr(odd))
@@ -84,8 +85,9 @@ def split_half_reliability(ratings: pd.Series) -> float:
 
 
 def rank_correlation(a: pd.Series, b: pd.Series) -> float:
-    """Spearman's rank correlation, -1..1, ties averaged."""
-    return float(a.rank().corr(b.rank()))
+    """Spearman's rank correlation, -1..1, ties averaged; pairs with a NaN do not count."""
+    both = a.notna() & b.notna()
+    return float(a[both].rank().corr(b[both].rank()))
 
 
 def summarize(rows: pd.DataFrame) -> dict[str, float]:
@@ -101,6 +103,7 @@ def summarize(rows: pd.DataFrame) -> dict[str, float]:
         "largest_cluster_frac": float(clusters.max()),
         "rows_usable_n": len(used),
         "rows_unusable_n": int((~rows.is_usable).sum()),
+        "rows_unrated_n": int(stars.isna().sum()),
         "explanation_mean_words": float(used.words_n.mean()),
         "names_key_frac": float(used.names_key.mean()),
         "right_mechanism_frac": float(right.mean()),
@@ -108,7 +111,7 @@ def summarize(rows: pd.DataFrame) -> dict[str, float]:
         "fully_good_frac": float((used.names_key & right & ~used.endorses_wrong).mean()),
         "rating_mean_stars": float(stars.mean()),
         "rating_sd_stars": float(stars.std()),
-        "rated_3_or_more_frac": float((stars >= 3).mean()),
+        "rated_3_or_more_frac": float((stars.dropna() >= 3).mean()),
         "split_half_reliability_corr": split_half_reliability(used.ratings),
         "words_rating_corr": rank_correlation(used.words_n, stars),
     }

@@ -1,4 +1,8 @@
-"""What each student will say of a question: latents, each drawn independently of the others."""
+"""What each student will say of a question: latents, each drawn independently of the others.
+
+One thing depends on another: who refutes a distractor does not endorse the same one, because
+nobody argues so. Whether somebody refutes and whether somebody endorses stay independent.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,10 +34,12 @@ def draw_latents(
     """One row per student: what the explanation will say. Adds the latents to the question.
 
     names_key, refutes_distractor, endorses_wrong, is_missed: bool; mechanism: right, wrong
-    or none; mechanism_fact_id: whose mechanism is told, or null; wrong_option: the
-    distractor that is endorsed; fillers_n. Every question has at least one row.
+    or none; mechanism_fact_id: whose mechanism is told, or null; refuted_option: the
+    distractor that a refutation is about; wrong_option: the one that is endorsed, another
+    if the first is refuted; fillers_n. Every question has at least one row.
     """
-    fields = facts.set_index("fact_id")[["field", "topic"]]
+    fields = facts.set_index("fact_id")[["field", "topic", "distractor_1"]]
+    fields = fields.rename(columns={"distractor_1": "refuted_option"})
     places = questions.merge(fields, left_on="fact_id", right_index=True)
     lenders = group_lenders(places)
     rows = []
@@ -53,13 +59,15 @@ def one_student(
     mechanism = str(rng.choice([*MECHANISM_FRACS], p=[*MECHANISM_FRACS.values()]))
     fillers_n = int(rng.choice(len(FILLER_FRACS), p=FILLER_FRACS))
     donor = lender(question, lenders, rng)
-    wrong = distractor_texts(question)
+    refutes = bool(chances[2] < REFUTES_FRAC)
+    refuted = question["refuted_option"] if refutes else None
+    wrong = [text for text in distractor_texts(question) if text != refuted]
     return {
         "names_key": bool(chances[0] < NAMES_KEY_FRAC),
         "mechanism": mechanism,
         "mechanism_fact_id": {"right": question["fact_id"], "wrong": donor}.get(mechanism),
         "is_missed": bool(mechanism == "wrong" and chances[1] < MISSED_FRAC),
-        "refutes_distractor": bool(chances[2] < REFUTES_FRAC),
+        "refutes_distractor": refutes,
         "endorses_wrong": bool(chances[3] < ENDORSES_WRONG_FRAC),
         "wrong_option": wrong[int(chances[4] * len(wrong))],
         "fillers_n": fillers_n,
