@@ -101,6 +101,16 @@ def prepare(params: Params) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]
     check(params)
     raw = read_exports(Path(params.source), parse_entries(params.exports))
     raw["user_hash"] = user_hashes(raw.pop("user"), params.users)
+    return sort_and_split(raw, params)
+
+
+def sort_and_split(
+    raw: pd.DataFrame, params: Params
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Raw rows of stages.runtime.exports with user_hash -> as prepare, without a file.
+
+    Raises InputError if no row is left, or a course does not say what the tier asks for.
+    """
     rows, rejects = sort_out(raw, params.min_ratings)
     if rows.empty:
         reasons = rejects.reason.value_counts().sort_index().to_dict()

@@ -17,6 +17,7 @@ import difflib
 import io
 import json
 import math
+import os
 import shutil
 import sys
 from enum import StrEnum
@@ -67,8 +68,11 @@ def render(relation: duckdb.DuckDBPyRelation, form: Format, rows: int | None) ->
     names = relation.columns
     found = relation.fetchall()[:rows]
     if form is Format.json:
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"the answer has two columns '{repeated[0]}'. Rename one with AS.")
         objects = [dict(zip(names, map(json_value, row), strict=True)) for row in found]
-        return json.dumps(objects, indent=2, ensure_ascii=False, default=str) + "\n"
+        text = json.dumps(objects, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+        return f"{text}\n"
     writer = csv.writer(screen, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([csv_value(value) for value in row] for row in found)
@@ -76,8 +80,12 @@ def render(relation: duckdb.DuckDBPyRelation, form: Format, rows: int | None) ->
 
 
 def json_value(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """JSON has no NaN and no infinity: they become null, at any depth. Keys become text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): json_value(inner) for key, inner in value.items()}
+    return [*map(json_value, value)] if isinstance(value, list | tuple) else value
 
 
 def csv_value(value: Any) -> Any:
@@ -88,21 +96,47 @@ def csv_value(value: Any) -> Any:
 
 def export(path: Path, force: bool) -> list[str]:
     """Write every view as a table of a new DuckDB file, complete or not at all; their names."""
+    try:
+        check_target(path, force)
+        with artifacts.complete(path) as partial:
+            partial.unlink(missing_ok=True)  # of an export that was killed
+            return fill(partial)
+    except (OSError, duckdb.IOException) as error:
+        told = " ".join(str(error).split())
+        raise InputError(f"--export {path}: cannot be written ({told}). Name another.") from error
+
+
+def check_target(path: Path, force: bool) -> None:
+    """Raise InputError, or OSError, for a name that an export cannot have."""
+    if not str(path).isprintable():  # also NUL, and bytes that are no text
+        raise InputError(f"--export {str(path)!r}: a character is no text. Name another file.")
     if path.suffix != ".duckdb":
         raise InputError(f"--export {path}: the name must end in .duckdb (git ignores those).")
     if path.is_dir() or not path.parent.is_dir():
         raise InputError(f"--export {path}: no file can stand there. Name a file in a folder.")
     if path.exists() and not force:
         raise InputError(f"--export {path}: the file exists. Add --force to replace it.")
-    with artifacts.complete(path) as partial, sandbox.connection() as con:
-        made, _ = sandbox.create_views(con, SQL_DIR / "views.sql")
+
+
+def fill(path: Path) -> list[str]:
+    """Copy every view into a new DuckDB file at `path`; their names."""
+    with sandbox.connection() as con:
+        made, missing = sandbox.create_views(con, SQL_DIR / "views.sql")
+        for name, why in missing.items():
+            if not sandbox.is_not_built(why):
+                raise InputError(f"table {name} cannot be exported ({why}). Run `dvc repro`.")
         if not made:
             raise InputError("there is no table to export yet. Run `dvc repro`.")
-        partial.unlink(missing_ok=True)  # of an export that was killed
-        quoted = str(partial).replace("'", "''")
+        quoted = str(path).replace("'", "''")
         con.execute(f"attach '{quoted}' as exported")
         for name in made:
-            con.execute(f"create table exported.{name} as from memory.{name}")
+            try:
+                con.execute(f"create table exported.{name} as from memory.{name}")
+            except duckdb.Error as error:  # a view is made without a look at every row
+                told = sandbox.one_line(error)
+                raise InputError(
+                    f"table {name} cannot be exported ({told}). Run `dvc repro`."
+                ) from error
         con.execute("detach exported")
     return made
 
@@ -121,6 +155,24 @@ def named_query(name: str) -> str:
         hint = f"Did you mean '{nearest[0]}'?" if nearest else "See --list."
         raise InputError(f"--named {name}: there is no such query. {hint}")
     return (SQL_DIR / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def given_query(sql: str) -> str:
+    """The query of the command line, or of stdin. Raises InputError if it is not UTF-8.
+
+    A NUL is refused: DuckDB reads up to it, and would answer another question.
+    """
+    is_stdin = sql == "-"
+    data = sys.stdin.buffer.read() if is_stdin else os.fsencode(sql)
+    origin = "the query on stdin" if is_stdin else "the query"
+    if b"\0" in data:
+        raise InputError(f"{origin}: byte {data.index(0)} is NUL. Remove it.")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{origin}: byte {error.start} (0x{data[error.start]:02x}) is not UTF-8. Convert it."
+        ) from error
 
 
 def main(
@@ -147,6 +199,8 @@ def main(
 
     python -m stages.query "describe preferences"
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # an ASCII one could not hold an answer
     if sum([sql is not None, named is not None, list_, export_to is not None]) != 1:
         raise InputError("give one of: a query, --named NAME, --list, --export FILE. See --help.")
     if list_:
@@ -156,8 +210,8 @@ def main(
     elif export_to is not None:
         print(f"{export_to}: {', '.join(export(export_to, force))}")
     else:
-        text = named_query(named) if named is not None else sys.stdin.read() if sql == "-" else sql
-        print(answer(str(text), form, rows), end="")
+        text = named_query(named) if named is not None else given_query(str(sql))
+        print(answer(text, form, rows), end="")
 
 
 if __name__ == "__main__":

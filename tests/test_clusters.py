@@ -1,5 +1,6 @@
 """Near-identical questions are one cluster, and nothing else decides where a cluster goes."""
 
+import math
 import random
 
 import pandas as pd
@@ -185,6 +186,9 @@ def test_any_text_has_a_place(stem: str, given_options: list[str]):
         (1.1, PERCENT, "cluster_similarity: 1.1"),
         (0.6, PERCENT | {"test": 31}, "sum to 100, not 101"),
         (0.6, PERCENT | {"train": 90, "test": -10}, "at least 0"),
+        (0.6, PERCENT | {"test": math.nan}, "at least 0"),
+        (0.6, PERCENT | {"train": math.inf}, "at least 0"),
+        (math.nan, PERCENT, "cluster_similarity: nan"),
         (0.6, {"train": 60, "test": 40}, "split_percent: ['test', 'train']"),
     ],
 )

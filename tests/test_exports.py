@@ -164,11 +164,21 @@ def broken(text: str, old: str, new: str) -> str:
 GOOD = csv_text(COLUMNS_A, ROW_A, row_a(id="8"))
 FAULTS: dict[str, tuple[bytes, str]] = {
     "missing_column": (broken(GOOD, "altE", "alt_E").encode(), "no column 'altE'. Is 'alt_E'"),
+    "missing_columns": (
+        broken(broken(GOOD, "altE", "alt_E"), "deleted", "gone").encode(),
+        "no column 'deleted', 'altE'. Is 'alt_E' meant? Found ['id',",
+    ),
     "column_twice": (broken(GOOD, "course_id", "id").encode(), "column 'id' is there twice"),
     "wrong_encoding": (GOOD.encode("iso-8859-1"), f"byte {GOOD.index('é')} (0xe9) is not utf-8"),
     "ragged": ((GOOD + "9,1\n").encode(), "data row 3 has 2 cells, the line of names 20"),
     "unclosed": ((GOOD + '9,"open\n').encode(), "data row 3 cannot be read: unexpected end"),
     "stray_quote": ((GOOD + '9,"a"b,\n').encode(), "data row 3 cannot be read"),
+    "open_header": (b'"' + GOOD.encode(), "header cannot be read"),
+    "binary": (bytes(range(1, 128)).replace(b'"', b"") * 99, "Found ["),
+    "long_names": (b"x" * 9000 + b"\n1\n", "xxx..."),
+    "name_of_two_lines": (broken(GOOD, "course_id,", '"a\nb","a\nb",').encode(), "column 'a b'"),
+    "id_of_two_lines": (csv_text(COLUMNS_A, *[row_a(id="7\n8")] * 2).encode(), "twice: 7 8."),
+    "rating_of_two_lines": (csv_text(COLUMNS_A, row_a(avg_rating="3\n4")).encode(), "'3 4'"),
     "empty_file": (b"", "the file is empty"),
     "only_names": (csv_text(COLUMNS_A).encode(), "column names but no rows"),
     "rating_above_5": (
@@ -179,7 +189,16 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "rating_a_word": (csv_text(COLUMNS_A, row_a(avg_rating="3,5")).encode(), "avg_rating '3,5'"),
     "half_a_count": (csv_text(COLUMNS_A, row_a(total_ratings="2.5")).encode(), "a whole number"),
     "endless_count": (csv_text(COLUMNS_A, row_a(total_ratings="inf")).encode(), "'inf'"),
+    "count_beyond_reason": (
+        csv_text(COLUMNS_A, ROW_A, row_a(id="8", total_ratings="1e20")).encode(),
+        "data row 2: total_ratings '1e20' is not a whole number, 0 to 1000000000",
+    ),
     "endless_flag": (csv_text(COLUMNS_A, row_a(deleted="inf")).encode(), "deleted 'inf'"),
+    "flag_of_a_number": (
+        csv_text(COLUMNS_A, ROW_A, row_a(id="8", deleted="2")).encode(),
+        "data row 2: deleted '2' is not 0, 1, TRUE or FALSE",
+    ),
+    "flag_of_a_word": (csv_text(COLUMNS_A, row_a(deleted="yes")).encode(), "deleted 'yes'"),
     "too_many_fives": (
         csv_text(COLUMNS_A, row_a(top_rating_count="21")).encode(),
         "data row 1: top_rating_count 21 is more than total_ratings 20",
@@ -187,6 +206,25 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "id_twice": (csv_text(COLUMNS_A, ROW_A, ROW_A).encode(), "id occurs twice: 007"),
     "no_id": (csv_text(COLUMNS_A, row_a(id=" ")).encode(), "data row 1: id is empty"),
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "is_deleted"),
+    [("0", False), ("1", True), ("", False), ("1.0", True), ("FALSE", False), ("True ", True)],
+)
+def test_a_flag_is_0_or_1_or_what_a_spreadsheet_makes_of_it(
+    tmp_path: Path, text: str, is_deleted: bool
+):
+    (tmp_path / "a.csv").write_text(csv_text(COLUMNS_A, row_a(deleted=text)), encoding="utf-8")
+    assert read_a(tmp_path).is_deleted.tolist() == [is_deleted]
+    write_b(tmp_path, f"{COLUMNS_B} Total_ratings Avg_rating Deleted", ROW_B | {"Deleted": text})
+    assert read_b(tmp_path).is_deleted.tolist() == [is_deleted]
+
+
+def test_a_cell_with_a_picture_inside_is_read_whole(tmp_path: Path):
+    picture = f'<img src="data:image/png;base64,{"A1b/" * 60_000}">'
+    (tmp_path / "a.csv").write_text(csv_text(COLUMNS_A, row_a(question=picture)), encoding="utf-8")
+    assert read_a(tmp_path).stem.tolist() == [picture]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -198,6 +236,7 @@ def test_a_fault_of_a_file_is_one_line_with_its_place(tmp_path: Path, fault: str
     assert said in str(error.value)
     assert "a.csv" in str(error.value)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500 + len(str(tmp_path))
 
 
 def test_damaged_archives_and_missing_files_are_named(tmp_path: Path):
@@ -253,7 +292,24 @@ def test_tables_of_another_course_and_ratings_out_of_range_are_refused(tmp_path:
         ([{"course": "a/b", "layout": "A", "file": "a"}], "course 'a/b'"),
         ([{"course": "", "layout": "A", "file": "a"}], "course ''"),
         ([{"course": "all", "layout": "A", "file": "a"}], "course 'all'"),
-        ([{"course": "x", "layout": "A", "file": "a"}] * 2, "course 'x' is there twice"),
+        ([{"course": "x", "layout": "A", "file": "a"}] * 2, "courses 'x' and 'x' are one name"),
+        ([{"course": " x", "layout": "A", "file": "a"}], "course ' x'"),
+        ([{"course": "x\ny", "layout": "A", "file": "a"}], "course 'x\\ny'"),
+        (
+            [{"course": name, "layout": "A", "file": name} for name in ("bio 1", "bio1")],
+            "courses 'bio 1' and 'bio1' are one name but for",
+        ),
+        (
+            [
+                {"course": "x", "layout": "A", "file": "a"},
+                {"course": "y", "layout": "A", "file": "./a"},
+            ],
+            "courses 'x' and 'y' both read ./a",
+        ),
+        (
+            [{"course": name, "layout": "B", "questions": "a"} for name in "xy"],
+            "courses 'x' and 'y' both read a",
+        ),
     ],
 )
 def test_a_wrong_entry_of_params_is_one_line(entries: object, said: str):
@@ -263,7 +319,66 @@ def test_a_wrong_entry_of_params_is_one_line(entries: object, said: str):
     assert "params.yaml: prepare_questions" in str(error.value)
 
 
-def test_an_unknown_encoding_is_named(tmp_path: Path):
+@pytest.mark.parametrize("encoding", ["utf-9", "punycode", "undefined", "a\0b", "hex", ""])
+def test_an_encoding_that_reads_no_text_is_named(tmp_path: Path, encoding: str):
+    (tmp_path / "a.csv").write_text(broken(GOOD, "é", "-"), encoding="ascii")
+    with pytest.raises(InputError) as error:
+        read_a(tmp_path, encoding=encoding)
+    assert f"encoding {encoding!r}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_half_a_character_is_no_text(tmp_path: Path):
+    text = broken(GOOD, "yés", "+2AA-")  # UTF-7 of U+D800
+    (tmp_path / "a.csv").write_text(text, encoding="ascii")
+    with pytest.raises(InputError, match="encoding 'utf-7'"):
+        read_a(tmp_path, encoding="utf-7")
+
+
+def test_a_wrong_byte_is_counted_from_the_start_of_the_file(tmp_path: Path):
+    data = b"\xef\xbb\xbf" + csv_text(COLUMNS_A, row_a(altB="\xff")).encode("iso-8859-1")
+    (tmp_path / "a.csv").write_bytes(data)
+    with pytest.raises(InputError, match=rf"byte {data.index(0xFF)} \(0xff\) is not utf-8"):
+        read_a(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("x" * 300 + ".csv", "cannot be read: File name too long"),
+        ("folder.csv", "is a folder, not a file"),
+        ("folder.xlsx", "is a folder, not a file"),
+        ("a\0.csv", "does not exist"),
+        ("a.csv/b.csv", "does not exist"),
+    ],
+)
+def test_a_name_that_is_no_file_is_one_line(tmp_path: Path, name: str, said: str):
     (tmp_path / "a.csv").write_text(GOOD, encoding="utf-8")
-    with pytest.raises(InputError, match="unknown encoding 'utf-9'"):
-        read_a(tmp_path, encoding="utf-9")
+    for folder in ("folder.csv", "folder.xlsx"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(InputError, match=said) as error:
+        read_a(tmp_path, name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.xlsx"])
+def test_a_file_that_may_not_be_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    (tmp_path / name).touch()
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("openpyxl.load_workbook", refuse)
+    with pytest.raises(InputError, match=rf"{name}.*Permission denied"):
+        read_a(tmp_path, name)
+
+
+def test_a_folder_of_many_files_does_not_flood_the_message(tmp_path: Path):
+    for i in range(200):
+        (tmp_path / f"export_{i}.csv").touch()
+    with pytest.raises(InputError) as error:
+        read_a(tmp_path)
+    assert len(str(error.value)) < 400 + len(str(tmp_path))

@@ -190,3 +190,45 @@ def test_an_unknown_stage_is_one_line(repository: Path):
 def test_a_broken_params_file_is_one_line(repository: Path):
     (repository / "params.yaml").write_text("seed: [1")
     assert "params.yaml" in message(lambda: params.declared("plain"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("profile: tinny\nseed: 7\ntrain: 1", "no profile 'tinny'. Did you mean 'tiny'?"),
+        ("profile: zzz\nseed: 7\ntrain: 1", "no profile 'zzz'. Known: ['tiny']."),
+        ("profile: [1]\nseed: 7\ntrain: 1", "no profile [1]. Known: ['tiny']."),
+        ("profile: tiny\nsed: 7\ntrain: 1", "unknown key 'sed'. Did you mean 'seed'?"),
+        ("profle: tiny\nseed: 7\ntrain: 1", "unknown key 'profle'. Did you mean 'profile'?"),
+        ("profile: tiny\nseed: 7\ntrain: 1\ntrian: 2", "unknown key 'trian'. Did you mean 'train'"),
+        ("profile: tiny\nseed: 7\ntrain: 1\n1: 2", "unknown key 1. Known: ['profile', 'seed',"),
+        ("profile: tiny\nseed: x\ntrain: 1", "seed: 'x' is not a whole number, 0 to 4294967295"),
+        ("profile: tiny\nseed: -1\ntrain: 1", "seed: -1 is not a whole number"),
+        ("profile: tiny\nseed: true\ntrain: 1", "seed: True is not a whole number"),
+        ("profile: tiny\nseed: 1.0\ntrain: 1", "seed: 1.0 is not a whole number"),
+        ("profile: tiny\nseed: 4294967296\ntrain: 1", "seed: 4294967296 is not a whole number"),
+        ("profile: tiny\nseed:\ntrain: 1", "seed: None is not a whole number"),
+        ("- seed", "expected sections, got ['seed']"),
+        ("", "expected sections, got {}"),
+        ("seed: 7\nseed: 8", "params.yaml"),
+    ],
+)
+def test_a_params_file_that_no_run_could_mean_is_one_line(repository: Path, text: str, said: str):
+    (repository / "params.yaml").write_text(text)
+    told = message(lambda: params.declared("plain"))
+    assert told.startswith("params.yaml")
+    assert said in told
+
+
+def test_a_params_file_that_is_not_there_or_no_text_is_one_line(repository: Path):
+    (repository / "params.yaml").write_bytes(b"seed: \xff")
+    assert "params.yaml" in message(lambda: params.declared("plain"))
+    (repository / "params.yaml").unlink()
+    assert "params.yaml" in message(lambda: params.declared("plain"))
+    (repository / "params.yaml").mkdir()
+    assert "params.yaml" in message(lambda: params.declared("plain"))
+
+
+def test_the_known_keys_are_what_the_stages_declare_and_what_selects_a_profile():
+    given = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert params.known_keys(yaml.safe_load((ROOT / "dvc.yaml").read_text())) == set(given)

@@ -1,6 +1,8 @@
 """Exports in, questions and rejects out; or one line, and nothing is written."""
 
 import json
+import math
+import operator
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,12 +11,16 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.errors import InputError
 from schemas.questions import Questions
 from schemas.rejects import Rejects
-from stages.prepare_questions import Params, main, prepare
+from stages.prepare_questions import Params, main, prepare, sort_and_split
+from stages.pure.cleaning import sort_out
 from stages.runtime import artifacts, params, tracking
+from tests.test_cleaning import CELLS, COURSE, raw_row
 from tests.test_exports import COLUMNS_A, COLUMNS_B, ROW_A, ROW_B, csv_text
 
 LONG = "Because sodium gives its outer electron away, it is shiny and conducts well."
@@ -150,7 +156,7 @@ def test_tiers_only_narrow_the_sft_rows(raw: Path):
 
 
 def test_no_identity_is_in_an_output(raw: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PEERWISE_USER_KEY", "secret")
+    monkeypatch.setenv("PEERWISE_USER_KEY", "a long random text")
     users = ["ada.l@uni.example", "ada.l@uni.example", "bob.b@uni.example", ""]
     write_a(raw, *({"user": user} for user in users), {"user": users[0], "deleted": "1"})
     run_main(monkeypatch, PARAMS)
@@ -162,7 +168,7 @@ def test_no_identity_is_in_an_output(raw: Path, monkeypatch: pytest.MonkeyPatch)
     written = [artifacts.read(Questions).to_csv(), artifacts.read(Rejects).to_csv()]
     written.append(Path("reports/prepare_questions.json").read_text())
     assert not [text for text in written if "ada.l" in text or "bob.b" in text]
-    monkeypatch.setenv("PEERWISE_USER_KEY", "another")
+    monkeypatch.setenv("PEERWISE_USER_KEY", "another random text")
     assert prepared(users="hash").user_hash[0] != hashes[0]
 
 
@@ -177,7 +183,11 @@ BAD_PARAMS: dict[str, tuple[dict[str, Any], str]] = {
     "tier_without_answers": ({"quality_tier": "C"}, "tier C needs a table of answers"),
     "users": ({"users": "keep"}, "users: unknown value 'keep'"),
     "rated_object": ({"rated_object": "stem"}, "rated_object: unknown value 'stem'"),
-    "no_secret": ({"users": "hash"}, "PEERWISE_USER_KEY is not set"),
+    "no_secret": ({"users": "hash"}, "PEERWISE_USER_KEY is not set or blank"),
+    "not_a_percent": (
+        {"split_percent": PARAMS.split_percent | {"test": math.nan}},
+        "split_percent: [50, 15, 5, nan] must be at least 0 and sum to 100",
+    ),
     "text_for_a_number": (
         {"min_ratings": "ten"},
         "min_ratings: Input should be a valid number, got 'ten'",
@@ -203,6 +213,17 @@ def refused(monkeypatch: pytest.MonkeyPatch, given: Params) -> str:
     return str(error.value)
 
 
+@pytest.mark.parametrize("secret", ["", " " * 20, "fifteen letters", "  fifteen letters  "])
+def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+):
+    monkeypatch.setenv("PEERWISE_USER_KEY", secret)
+    write_a(raw, {})
+    told = refused(monkeypatch, replace(PARAMS, users="hash"))
+    assert "PEERWISE_USER_KEY" in told
+    assert "fifteen" not in told
+
+
 @pytest.mark.parametrize("fault", BAD_PARAMS)
 def test_a_parameter_that_does_not_fit_writes_nothing(
     raw: Path, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -222,6 +243,8 @@ BAD_FILES: dict[str, tuple[Damage, str]] = {
     "empty": (lambda raw: (raw / "a.csv").write_bytes(b""), "the file is empty"),
     "rating": (lambda raw: swap(raw, "3.6", "36"), "data row 1: avg_rating '36'"),
     "gone": (lambda raw: (raw / "a.csv").unlink(), "a.csv does not exist"),
+    "count": (lambda raw: swap(raw, ",20,", ",1e20,"), "data row 1: total_ratings '1e20' is not"),
+    "flag": (lambda raw: write_a(raw, {"deleted": "yes"}), "data row 1: deleted 'yes' is not"),
     "ids": (lambda raw: write_a(raw, {"id": "5"}, {"id": "5"}), "id occurs twice: 5"),
 }
 
@@ -253,3 +276,37 @@ def test_a_damaged_export_writes_nothing(raw: Path, monkeypatch: pytest.MonkeyPa
     damage, said = BAD_FILES[fault]
     damage(raw)
     assert said in refused(monkeypatch, PARAMS)
+
+
+# one change a row, so that many are usable and reach the clusters
+STEMS = ["What makes ATP?", "What makes ATP", "Which vessel leaves the heart?", "Who may sign?"]
+CHANGES = st.one_of(st.just({}), *(st.fixed_dictionaries({k: v}) for k, v in CELLS.items()))
+BASES = st.fixed_dictionaries(COURSE | {"stem": st.sampled_from(STEMS)})
+CHANGED_ROWS = st.lists(st.builds(operator.or_, BASES, CHANGES), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CHANGED_ROWS, st.sampled_from([0, 10]), st.sampled_from([0.3, 1.0]))
+def test_every_row_of_any_export_is_a_question_or_a_reject(
+    rows: list[dict], min_ratings: int, similarity: float
+):
+    origin = {"user_hash": None, "top_rating_frac": math.nan, "modal_answer": None}
+    names = [f"{row['course']}/{i}" for i, row in enumerate(rows)]
+    table = [
+        raw_row(name) | origin | {"source_row": i} | row
+        for i, (name, row) in enumerate(zip(names, rows, strict=True), start=1)
+    ]
+    params = replace(PARAMS, min_ratings=min_ratings, cluster_similarity=similarity)
+    raw = pd.DataFrame(table)
+    if sort_out(raw, min_ratings)[0].empty:
+        with pytest.raises(InputError, match=f"no row of {len(rows)} is left"):
+            sort_and_split(raw, params)
+        return
+    questions, rejects, report = sort_and_split(raw, params)
+    questions = Questions.validate(artifacts.conform(Questions, questions), lazy=True)
+    Rejects.validate(artifacts.conform(Rejects, rejects), lazy=True)
+    assert sorted([*questions.row_id, *rejects.row_id]) == sorted(names)
+    assert report["metrics"]["export_rows_n"] == len(rows)
+    assert report["metrics"]["clusters_n"] == questions.cluster_id.nunique()
+    asked = questions.groupby("question_id")[["cluster_id", "stem", "key"]].nunique()
+    assert (asked == 1).to_numpy().all()

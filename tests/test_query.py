@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,39 @@ def test_csv_reads_back_and_defuses_formulas():
 def test_json_has_null_where_a_number_is_not_finite():
     found = rows("select 'nan'::double as a, 'inf'::double as b, 1.5::decimal(4,1) as c, 'é' as d")
     assert found == [{"a": None, "b": None, "c": "1.5", "d": "é"}]
+
+
+def test_json_holds_no_nan_at_any_depth_and_only_names_as_keys():
+    sql = """select [1.0, 'nan'::double] as a, {'x': {'y': ['-inf'::double]}} as b,
+        map {1: 'inf'::double} as c, map {date '2024-01-01': 1} as d, map {[1]: 'nan'::double} as e,
+        ['nan'::float, 2]::float[2] as f"""
+    assert rows(sql) == [
+        {
+            "a": [1.0, None],
+            "b": {"x": {"y": [None]}},
+            "c": {"1": None},
+            "d": {"2024-01-01": 1},
+            "e": {"key": [[1]], "value": [None]},
+            "f": [None, 2.0],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    "sql", ["select 1 as a, 2 as a", "select * from (select 1 x) a, (select 2 x) b"]
+)
+def test_json_does_not_lose_a_column_of_the_same_name(sql: str):
+    with pytest.raises(InputError, match=r"two columns .* Rename one with AS"):
+        answer(sql, Format.json, None)
+    assert answer(sql, Format.csv, None).splitlines()[1] == "1,2"
+
+
+@pytest.mark.parametrize("form", [Format.csv, Format.json])
+def test_a_time_with_a_zone_that_python_cannot_hold_says_what_to_do(form: Format):
+    with pytest.raises(InputError, match=r"Cast it, e\.g\. with ::timestamp") as error:
+        answer("select now() as a", form, None)
+    assert len(str(error.value)) < 200
+    assert answer("select now()::timestamp as a", form, None)
 
 
 def test_rows_limits_every_format():
@@ -377,6 +411,52 @@ def test_an_export_that_cannot_be_written_says_so(checkout: Path, path: str):
         export(Path(path), force=True)
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["a\0b.duckdb", "a\nb.duckdb", "a\udcffb.duckdb", "x" * 300 + ".duckdb", "/proc/all.duckdb"],
+)
+def test_an_export_to_a_name_that_no_file_can_have_says_so(checkout: Path, path: str):
+    before = files(checkout)
+    with pytest.raises(InputError, match="--export") as error:
+        export(Path(path), force=True)
+    assert "\n" not in str(error.value)
+    assert files(checkout) == before
+
+
+def test_an_export_beside_a_folder_of_its_partial_name_says_so(checkout: Path):
+    Path("all.duckdb.partial").mkdir()
+    with pytest.raises(InputError, match=r"--export all.duckdb"):
+        export(Path("all.duckdb"), force=False)
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "table"),
+    [
+        ("reports/broken.json", b'{"metrics": {', "metrics"),
+        ("reports/broken.json", b'{"metrics": {"a": "b"}}', "metrics"),
+        ("reports/broken.json", b"\xff\xfe", "metrics"),
+        ("reports/curves/broken.csv", b'step,loss\n1,"a\n', "curves"),
+        ("reports/curves/broken.csv", b"step,loss\n1,high\n", "curves"),
+        ("reports/curves/broken.csv", b"\xff\xfe\x00,\n", "curves"),
+        ("data/scores.parquet", b"PAR1 and no more", "scores"),
+    ],
+)
+def test_an_export_of_a_broken_file_is_one_line_and_leaves_nothing(
+    checkout: Path, file: str, data: bytes, table: str
+):
+    Path(file).write_bytes(data)
+    before = files(checkout)
+    with pytest.raises(InputError, match=f"table {table} cannot be exported") as error:
+        export(Path("all.duckdb"), force=False)
+    assert "\n" not in str(error.value)
+    assert files(checkout) == before
+
+
+def test_an_export_leaves_out_what_is_not_built_yet(checkout: Path):
+    Path("data/scores.parquet").unlink()
+    assert "scores" not in export(Path("all.duckdb"), force=False)
+
+
 def test_an_export_of_nothing_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="dvc repro"):
@@ -390,6 +470,41 @@ def test_an_export_of_nothing_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stages.query", *arguments]
     return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True)
+
+
+def run_bytes(
+    *arguments: str | bytes, stdin: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "stages.query", *arguments]
+    env = os.environ | environment
+    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, env=env)
+
+
+@pytest.mark.parametrize(
+    ("argument", "stdin"),
+    [("-", b"select '\xff' as a"), (b"select '\xff' as a", b""), ("-", b"select 1 as a\0, 2")],
+)
+def test_a_query_that_is_no_utf_8_is_one_line(argument: str | bytes, stdin: bytes):
+    for locale in ("C.UTF-8", "C"):
+        done = run_bytes(argument, stdin=stdin, LC_ALL=locale)
+        assert done.returncode == 2
+        assert done.stderr.startswith(b"error: ")
+        assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_an_answer_is_utf_8_whatever_the_terminal_says(form: Format):
+    done = run_bytes("select 'é' as a", "--format", form, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "é" in done.stdout.decode("utf-8")
+
+
+def test_a_query_is_read_as_utf_8_in_a_plain_locale():
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    sql = "select 'é' as a".encode()
+    for argument in ("-", sql):
+        done = run_bytes(argument, "--format", "csv", stdin=sql, **plain)
+        assert done.stdout.decode("utf-8") == "a\né\n"
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,10 @@ def sort_out(raw: pd.DataFrame, min_ratings: float) -> tuple[pd.DataFrame, pd.Da
     null options beyond options_n (int), key as a capital letter, explanation_words_n and
     ratings_n as int (missing is 0); all other columns pass. Rejects are as in the schema.
     """
-    texts = {text: plain_text(text) for name in TEXTS for text in raw[name].unique()}
+    from tqdm import tqdm
+
+    distinct = dict.fromkeys(text for name in TEXTS for text in raw[name])
+    texts = {t: plain_text(t) for t in tqdm(distinct, desc="clean", unit="text", disable=None)}
     usable, rejects = [], []
     for row in raw.to_dict("records"):
         clean = {name: texts[row[name]] for name in TEXTS}

@@ -109,10 +109,13 @@ def bands(similarity: float) -> tuple[int, int]:
 def candidate_pairs(sets: Sequence[frozenset[str]], similarity: float) -> Iterator[tuple[int, int]]:
     """Pairs (i, j), i < j, of positions in `sets` that MinHash finds worth comparing."""
     from datasketch import MinHash, MinHashLSH
+    from tqdm import tqdm
 
     index = MinHashLSH(num_perm=PERMUTATIONS, params=bands(similarity))
     encoded = [[shingle.encode() for shingle in sorted(found)] for found in sets]
-    for j, sketch in enumerate(MinHash.bulk(encoded, num_perm=PERMUTATIONS, seed=1)):
+    sketches = MinHash.generator(encoded, num_perm=PERMUTATIONS, seed=1)
+    shown = tqdm(sketches, desc="compare", total=len(sets), unit="question", disable=None)
+    for j, sketch in enumerate(shown):
         yield from ((i, j) for i in sorted(index.query(sketch)))
         index.insert(j, sketch)
 
@@ -160,7 +163,8 @@ def check(similarity: float, split_percent: Mapping[str, float]) -> None:
             f"{where}.split_percent: {sorted(split_percent)} must be exactly {SPLITS}."
         )
     values = list(split_percent.values())
-    if min(values) < 0 or abs(sum(values) - 100) > 1e-9:
+    # what has to hold, not what must not: no comparison holds for .nan
+    if not (all(value >= 0 for value in values) and abs(sum(values) - 100) <= 1e-9):
         raise InputError(
             f"{where}.split_percent: {values} must be at least 0 and sum to 100, not {sum(values)}."
         )

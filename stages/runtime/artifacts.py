@@ -12,6 +12,7 @@ from pandera.errors import SchemaErrors
 
 from schemas.base import Table
 from schemas.errors import InputError
+from stages.runtime import formats
 
 SHOWN_ROWS = 3
 SHOWN_CHARACTERS = 60
@@ -33,11 +34,9 @@ def read(schema: type[Table], item: str | None = None) -> pd.DataFrame:
 def write(schema: type[Table], table: pd.DataFrame, item: str | None = None) -> Path:
     """Validate, sort by key, write beside the target, rename: a crash leaves nothing half."""
     path = schema.path(item)
-    table = validate(schema, table, path)
-    if schema.primary_key():
-        table = table.sort_values(schema.primary_key(), kind="stable", ignore_index=True)
+    table = formats.in_order(validate(schema, table, path), schema.primary_key())
     with complete(path) as partial:
-        table.to_parquet(partial, index=False, compression="zstd")
+        table.to_parquet(partial, **formats.PARQUET)
     return path
 
 

@@ -7,15 +7,17 @@ Question_ID, Rating). Other columns are ignored. Cells are read as text, so that
 leading zeros and "NA" stays a word; only columns of numbers are converted.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
 
 from schemas.errors import InputError
 from stages.runtime import params
-from stages.runtime.sheets import numbers, read_sheet
+from stages.runtime.sheets import flags, numbers, read_sheet, shown
 
 TEXTS = ["stem", "option_a", "option_b", "option_c", "option_d", "option_e"]
 TEXTS += ["options_n", "key", "explanation"]
@@ -23,6 +25,7 @@ COLUMNS_A = ["question", "altA", "altB", "altC", "altD", "altE", "numAlts", "ans
 COLUMNS_B = ["Question", "OptionA", "OptionB", "OptionC", "OptionD", "OptionE"]
 COLUMNS_B += ["Num_options", "Answer", "Explanation"]
 MAX_STARS = 5.0
+MAX_COUNT = 1e9  # ratings; no question has more, and the tables hold 64-bit integers
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,19 @@ def parse_entries(entries: object) -> list[Export]:
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{WHERE}.exports: {entries!r} is no list of exports. Name at least one.")
     found = [parse_entry(entry, f"exports[{i}]") for i, entry in enumerate(entries)]
-    courses = [export.course for export in found]
-    if repeated := sorted({course for course in courses if courses.count(course) > 1}):
-        raise InputError(f"{WHERE}.exports: course '{repeated[0]}' is there twice. Rename one.")
+    for one, other in combinations(found, 2):
+        pair = f"{WHERE}.exports: courses '{one.course}' and '{other.course}'"
+        if "".join(one.course.split()) == "".join(other.course.split()):
+            raise InputError(f"{pair} are one name but for white space. Rename one.")
+        # one course under two names would count twice, and its rows look independent
+        if os.path.normpath(main_file(one)) == os.path.normpath(main_file(other)):
+            raise InputError(f"{pair} both read {main_file(other)}. Remove one.")
     return found
+
+
+def main_file(export: Export) -> str:
+    """The file that holds the rows of an export."""
+    return export.file if isinstance(export, ExportA) else export.questions
 
 
 def parse_entry(entry: object, name: str) -> Export:
@@ -75,9 +87,11 @@ def parse_entry(entry: object, name: str) -> Export:
     else:
         optional |= {"ratings": None, "encoding": "iso-8859-1"}
         export = params.fill(ExportB, name, {**optional, **entry}, WHERE)
-    if "/" in export.course or export.course in ("", "all"):
+    course = export.course
+    if "/" in course or course in ("", "all") or course != " ".join(course.split()):
         raise InputError(
-            f"{WHERE}.{name}: course '{export.course}' is empty, 'all' or has a slash. Rename it."
+            f"{WHERE}.{name}: course {course!r} is empty, 'all', or has a slash or white space "
+            "other than single blanks between words. Rename it."
         )
     return export
 
@@ -106,8 +120,8 @@ def read_layout_a(source: Path, export: ExportA) -> pd.DataFrame:
     sheet = read_sheet(path, export.encoding, needed)
     raw = common(sheet, path, export.course, dict(zip(COLUMNS_A, TEXTS, strict=True)), "id")
     raw["rating_mean"] = numbers(sheet, "avg_rating", path, high=MAX_STARS)
-    raw["ratings_n"] = numbers(sheet, "total_ratings", path, is_whole=True)
-    top = numbers(sheet, "top_rating_count", path, is_whole=True)
+    raw["ratings_n"] = numbers(sheet, "total_ratings", path, MAX_COUNT, is_whole=True)
+    top = numbers(sheet, "top_rating_count", path, MAX_COUNT, is_whole=True)
     if (too_many := top > raw.ratings_n).any():
         row = top.index[too_many][0]
         raise InputError(
@@ -115,7 +129,7 @@ def read_layout_a(source: Path, export: ExportA) -> pd.DataFrame:
             f"total_ratings {raw.ratings_n[row]:g}. Correct the row."
         )
     raw["top_rating_frac"] = top / raw.ratings_n.where(raw.ratings_n > 0)
-    raw["is_deleted"] = numbers(sheet, "deleted", path) == 1
+    raw["is_deleted"] = flags(sheet, "deleted", path)
     raw["modal_answer"] = modal_answers(source, export, sheet["id"])
     raw["user"] = sheet.get("user")
     return raw
@@ -133,17 +147,17 @@ def read_layout_b(source: Path, export: ExportB) -> pd.DataFrame:
     has_ratings = {"Total_ratings", "Avg_rating"} <= set(sheet)
     if not has_ratings and export.ratings is None:
         raise InputError(
-            f"{path}: no columns Total_ratings and Avg_rating, found {[*sheet]}. "
+            f"{path}: no columns Total_ratings and Avg_rating, found {shown([*sheet])}. "
             f"Name the table of ratings: exports, {export.course}, ratings."
         )
     per_question = ratings(source, export, sheet.ID)
     if has_ratings:
         raw["rating_mean"] = numbers(sheet, "Avg_rating", path, high=MAX_STARS)
-        raw["ratings_n"] = numbers(sheet, "Total_ratings", path, is_whole=True)
+        raw["ratings_n"] = numbers(sheet, "Total_ratings", path, MAX_COUNT, is_whole=True)
     else:
         raw[["rating_mean", "ratings_n"]] = per_question[["mean", "count"]]
     raw["top_rating_frac"] = per_question["top_frac"]
-    raw["is_deleted"] = "Deleted" in sheet and numbers(sheet, "Deleted", path) == 1
+    raw["is_deleted"] = "Deleted" in sheet and flags(sheet, "Deleted", path)
     raw["modal_answer"] = modal_answers(source, export, sheet.ID)
     raw["user"] = sheet.get("UserID")
     return raw
@@ -158,7 +172,8 @@ def common(
         raise InputError(f"{path}: data row {ids.index[empty][0]}: {id_column} is empty. Add it.")
     if repeated := sorted(set(ids[ids.duplicated()])):
         raise InputError(
-            f"{path}: {id_column} occurs twice: {', '.join(repeated[:5])}. Remove one row of each."
+            f"{path}: {id_column} occurs twice: {shown(', '.join(repeated[:5]))}. "
+            "Remove one row of each."
         )
     origin = pd.DataFrame({"row_id": course + "/" + ids, "course": course}, index=sheet.index)
     origin["source_file"] = path.name
@@ -201,6 +216,6 @@ def answers_of(sheet: pd.DataFrame, path: Path, ids: pd.Series) -> pd.Series:
     if not known.any():
         raise InputError(
             f"{path}: no Question_ID is an id of the questions, e.g. "
-            f"'{sheet.Question_ID.iloc[0]}'. Name the tables of one course."
+            f"'{shown(sheet.Question_ID.iloc[0])}'. Name the tables of one course."
         )
     return known

@@ -2,7 +2,10 @@
 
 import difflib
 import os
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from schemas.errors import InputError
@@ -14,22 +17,65 @@ class StageParams:
 
 
 P = TypeVar("P")
+PARAMS, PIPELINE, PROFILES = Path("params.yaml"), Path("dvc.yaml"), Path("stages/profiles")
+MAX_SEED = 2**32 - 1  # NumPy takes no larger one
+LOOP_NAMES = {"item", "key"}  # what DVC itself puts into a stage with items
 
 
 def declared(stage: str) -> dict[str, Any]:
     """Exactly the parameters that dvc.yaml declares for `stage`, from params.yaml and profile.
 
     DVC sets DVC_STAGE for its own runs; by hand (`python -m stages.x`) the name is given.
-    An undeclared read is therefore impossible, and staleness with it.
+    An undeclared read is therefore impossible, and staleness with it. Raises InputError for
+    a file that cannot be read, an unknown section, profile or stage, and a senseless seed.
     """
     import dvc.api
     from dvc.exceptions import DvcException
+    from dvc.utils.serialize import load_yaml
 
     name = os.environ.get("DVC_STAGE", stage)
     try:
+        check_file(load_yaml(PARAMS), known_keys(load_yaml(PIPELINE)))
         return dict(dvc.api.params_show(stages=name))
-    except DvcException as error:
-        raise InputError(f"params.yaml or dvc.yaml: stage '{name}': {error}") from error
+    except (DvcException, OSError) as error:
+        told = " ".join(str(error).split())
+        raise InputError(f"{PARAMS} or {PIPELINE}: stage '{name}': {told}") from error
+
+
+def known_keys(node: Any) -> set[str]:
+    """The top-level keys of params.yaml that a parsed dvc.yaml uses, in params or in ${...}."""
+    if not isinstance(node, dict | list):
+        return {*re.findall(r"\$\{\s*(\w+)", str(node))} - LOOP_NAMES
+    # a file's name may hold a ${...}, too, and it is a key
+    parts, used = [*node], set()
+    if isinstance(node, dict):
+        parts += node.values()
+        entries = [e for e in node.get("params") or [] if isinstance(e, str) and "${" not in e]
+        used = {entry.split(".")[0] for entry in entries}
+    return used.union(*map(known_keys, parts))
+
+
+def check_file(values: Any, known: set[str]) -> None:
+    """Raise InputError for a section that no stage uses, a profile without file, a bad seed."""
+    if not isinstance(values, dict) or not values:
+        raise InputError(f"{PARAMS}: expected sections, got {values!r}. Write those of {PIPELINE}.")
+    for unknown in [key for key in values if key not in known]:
+        raise InputError(f"{PARAMS}: unknown key {unknown!r}.{nearest(unknown, known)}")
+    profiles = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    if (profile := values.get("profile")) not in profiles and "profile" in values:
+        hint = nearest(profile, profiles)
+        raise InputError(f"{PARAMS}: profile: {PROFILES} has no profile {profile!r}.{hint}")
+    seed = values.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed <= MAX_SEED:  # a bool is an int to isinstance
+        raise InputError(
+            f"{PARAMS}: seed: {seed!r} is not a whole number, 0 to {MAX_SEED}. Set it, e.g. to 13."
+        )
+
+
+def nearest(word: object, names: Collection[str]) -> str:
+    """What to do about a name that is none of `names`: the nearest of them, or all."""
+    found = difflib.get_close_matches(str(word), sorted(names), n=1)
+    return f" Did you mean '{found[0]}'?" if found else f" Known: {sorted(names)}."
 
 
 def fill(cls: type[P], section: str, values: object, source: str) -> P:
@@ -39,9 +85,8 @@ def fill(cls: type[P], section: str, values: object, source: str) -> P:
         return cls()
     if not isinstance(values, dict):
         raise InputError(f"{source}: {section}: expected keys {sorted(names)}, got {values!r}")
-    for unknown in sorted(set(values) - names):
-        nearest = difflib.get_close_matches(str(unknown), sorted(names), n=1)
-        hint = f" Did you mean '{nearest[0]}'?" if nearest else f" Known: {sorted(names)}."
+    for unknown in sorted(set(values) - names, key=str):  # YAML has keys of several types
+        hint = nearest(unknown, names)
         raise InputError(f"{source}: {section}: unknown key '{unknown}'.{hint}")
     if missing := sorted(names - set(values)):
         raise InputError(f"{source}: {section}: missing {missing}. Add it to the section.")

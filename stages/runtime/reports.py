@@ -21,10 +21,14 @@ def read_report(run: Run[Any], stage: str) -> dict[str, Any] | str:
     run.reads(path)
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, OSError, RecursionError) as error:  # no JSON, no UTF-8, no file
         raise InputError(f"{path}: no JSON ({error}). Run `dvc repro`.") from error
-    if not isinstance(body, dict) or not isinstance(body.get("metrics"), dict):
+    metrics = body.get("metrics") if isinstance(body, dict) else None
+    if not isinstance(metrics, dict):
         raise InputError(f"{path}: no 'metrics' in it. Run `dvc repro`.")
+    for name, value in metrics.items():
+        if not isinstance(value, int | float):
+            raise InputError(f"{path}: metrics.{name}: {value!r} is no number. Run `dvc repro`.")
     return body
 
 
@@ -36,8 +40,9 @@ def read_curve(run: Run[Any], stage: str) -> pd.DataFrame | str:
     run.reads(path)
     try:
         return pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: no table ({error}). Run `dvc repro`.") from error
+    except (ValueError, OSError) as error:  # no table, no UTF-8, no file
+        told = " ".join(str(error).split())
+        raise InputError(f"{path}: no table ({told}). Run `dvc repro`.") from error
 
 
 def read_table(run: Run[Any], schema: type[Table], item: str | None = None) -> pd.DataFrame | str:

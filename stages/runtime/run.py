@@ -1,13 +1,11 @@
 """stage_run: read, write, report. The only door of a stage to disk, DVC and MLflow."""
 
-import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +14,7 @@ import pandas as pd
 from schemas.base import Table
 from schemas.errors import InputError
 from schemas.metrics import Metrics
-from stages.runtime import artifacts, params, tracking
+from stages.runtime import artifacts, formats, params, tracking
 from stages.runtime.params import StageParams
 
 P = TypeVar("P", bound=StageParams)
@@ -41,7 +39,10 @@ class Run(Generic[P]):
     def seed(self) -> int:
         """The global seed (params.yaml: seed)."""
         if "seed" not in self.given:
-            raise InputError(f"dvc.yaml: stage '{self.name}' does not declare the param 'seed'.")
+            raise InputError(
+                f"params.yaml: no 'seed' for stage '{self.name}'. Add it there, and to the "
+                "stage's params in dvc.yaml."
+            )
         return int(self.given["seed"])
 
     @property
@@ -79,26 +80,14 @@ class Run(Generic[P]):
         path = REPORTS_DIR / f"{self.name.replace('@', '_')}.json"
         artifacts.validate(Metrics, pd.DataFrame(rows, columns=["name", "value"]), path)
         self.metrics = dict(rows)
-        # NumPy's integers are no JSON numbers
-        numbers = {
-            name: int(v) if isinstance(v, Integral) else float(v) for name, v in metrics.items()
-        }
-        body: dict[str, Any] = {"metrics": numbers}
-        if details is not None:
-            body["details"] = details
-        text = json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        self.outputs.append(artifacts.write_text(path, text + "\n"))
+        text = formats.metrics_text(metrics, details)
+        self.outputs.append(artifacts.write_text(path, text))
 
     def write_curve(self, curve: pd.DataFrame) -> None:
         """Write reports/curves/<stage>[_<item>].csv: one row per logged training step."""
         path = REPORTS_DIR / "curves" / f"{self.name.replace('@', '_')}.csv"
-        if not len(
-            curve.columns
-        ):  # a training shorter than the logging interval; a CSV needs a header
-            curve = pd.DataFrame({"step": []})
         self.curve = curve
-        text = curve.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        self.outputs.append(artifacts.write_text(path, text))
+        self.outputs.append(artifacts.write_text(path, formats.curve_text(curve)))
 
 
 def is_main_process() -> bool:
@@ -129,8 +118,19 @@ def start(main: Callable[..., None]) -> None:
     try:
         app()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def one_line(text: str) -> str:
+    """`text` with each white space as one blank, and escapes for what a terminal would obey.
+
+    A message quotes what it complains of, and a cell of an export may hold anything.
+    """
+    folded = " ".join(text.split())
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in folded
+    )
 
 
 def as_dict(stage_params: StageParams) -> dict[str, Any]:

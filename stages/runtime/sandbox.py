@@ -57,6 +57,11 @@ def create_views(con: duckdb.DuckDBPyConnection, views: Path) -> tuple[list[str]
     return made, missing
 
 
+def is_not_built(why: str) -> bool:
+    """Whether a view is missing because its file is, and not because the file is broken."""
+    return "No files found" in why
+
+
 def load(con: duckdb.DuckDBPyConnection, names: list[str], sql: str) -> None:
     """Turn the views that `sql` names into tables in memory."""
     words = set(re.findall(r"\w+", sql.lower()))
@@ -93,6 +98,8 @@ def ask(con: duckdb.DuckDBPyConnection, views: list[str], sql: str) -> duckdb.Du
 
 def explain(error: duckdb.Error, made: list[str], missing: dict[str, str]) -> str:
     """One line for a failed query; says what to do when it names a table that is not there."""
+    if "'pytz'" in str(error):  # a package that nothing else here needs
+        return "a time with a time zone cannot be fetched. Cast it, e.g. with ::timestamp."
     unknown = re.search(r"Table with name (\w+) does not exist", str(error))
     if not unknown:
         return one_line(error)
