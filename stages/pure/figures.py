@@ -126,7 +126,8 @@ def lines(
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         if len(series) > 1:
-            axes.figure.legend(loc="outside upper right", ncols=4)
+            columns = 4 if len(series) < 4 else 2  # four names of two words are too wide
+            axes.figure.legend(loc="outside upper right", ncols=columns)
     return svg[0]
 
 

@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stages.pure import page_data, page_results, page_texts, page_training, wording
+from stages.pure import (
+    page_data,
+    page_pairs,
+    page_results,
+    page_scorers,
+    page_texts,
+    page_training,
+    wording,
+)
 from stages.pure.material import Material
 from stages.pure.views import Cell, Missing, Section, Table, cells
 
 TITLE = "Explanations of multiple-choice questions, learned from ratings"
+PROFILE = ["base", "dpo", "encoder", "generation", "model", "sft", "verifier"]  # its sections
 
 
 def sections(material: Material) -> list[Section]:
@@ -15,9 +24,9 @@ def sections(material: Material) -> list[Section]:
     return [
         page_results.results(material),
         page_results.courses(material),
-        page_training.scorers(material),
+        page_scorers.scorers(material),
         page_training.training(material),
-        page_data.pairs(material),
+        page_pairs.pairs(material),
         page_data.data(material),
         page_texts.texts(material),
         page_texts.rounds(material),
@@ -51,14 +60,16 @@ def notice(material: Material) -> tuple[str, str]:
         return (
             "Control: the ratings were shuffled",
             "The data are invented and their ratings belong to other rows, so nothing about "
-            "quality can be learned from them. A gain here would be a fault of the method.",
+            "quality can be learned from them. A gain here would be a fault of the method. "
+            + reach(material),
         )
     if material.is_sample:
         return (
             "Sample course: invented data",
             "Questions, explanations and ratings were made by a program from textbook facts, with "
             "known reasons for good ratings. The results show whether the pipeline recovers that "
-            "planted preference on questions it has not seen. They say nothing about students.",
+            "planted preference on questions it has not seen. They say nothing about students. "
+            + reach(material),
         )
     return (
         "No oracle",
@@ -67,9 +78,22 @@ def notice(material: Material) -> tuple[str, str]:
     )
 
 
+def reach(material: Material) -> str:
+    """What a result on the sample course reaches: questions, not knowledge, not trainings."""
+    text = "Intervals cover questions, not trainings: each model was trained once."
+    given = material.given
+    is_trained_here = given.get("model", {}).get("name") == "trained"
+    background = given.get("prepare_base", {}).get("background")
+    if is_trained_here and background:
+        told = f"The base model has read every fact as a bare statement ({background}), also those "
+        told += "that test questions ask for. So the test measures explaining unseen questions "
+        told += "about facts that were read, not unseen knowledge. "
+        text = told + text
+    return text
+
+
 def made(material: Material) -> Section:
     """Parameters, digests of the models, and every number that a stage reported."""
-    parameters = [(name, cells([value])) for name, value in flatten(material.given)]
     digests = [(name, cells([value])) for name, value in sorted(material.digests.items())]
     return Section(
         "made",
@@ -77,13 +101,29 @@ def made(material: Material) -> Section:
         ["A digest is the one that dvc.lock holds: the same digest means the same bytes."],
         tables=[Table("Models by digest", "", ["Model", "Digest"], digests)],
         folded=[
-            Table("All parameters", "", ["Parameter", "Value"], parameters),
+            *settings(material.given),
             *(
                 page_training.metrics_table(material, [stage], f"Numbers of {stage}")
                 for stage in sorted(material.reports)
             ),
         ],
     )
+
+
+def settings(given: Mapping[str, Any]) -> list[Table]:
+    """What decides results (params.yaml), and what the hardware decides (the profile)."""
+
+    def table(title: str, caption: str, wanted: Mapping[str, Any]) -> Table:
+        rows = [(name, cells([value])) for name, value in flatten(wanted)]
+        return Table(title, caption, ["Parameter", "Value"], rows)
+
+    profile = given.get("profile", "")
+    science = {name: value for name, value in given.items() if name not in PROFILE}
+    hardware = {name: value for name, value in given.items() if name in PROFILE}
+    return [
+        table("All parameters", "From params.yaml.", science),
+        table("All values of the profile", f"From stages/profiles/{profile}.yaml.", hardware),
+    ]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

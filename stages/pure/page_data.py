@@ -1,85 +1,14 @@
-"""The part of the page on data: from exports to questions, and from scores to pairs."""
+"""The part of the page on data: from exports to questions."""
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from schemas.questions import SPLITS
 from schemas.rejects import REASONS
-from stages.pure import figures, wording
+from stages.pure import wording
 from stages.pure.material import Material
-from stages.pure.views import Cell, Figure, Missing, Section, Table, cells
-
-
-def pairs(material: Material) -> Section:
-    """What DPO learned from, and what it did not get to see."""
-    return Section(
-        "pairs",
-        "Which pairs did DPO learn from?",
-        figures=[material.show("gaps of the pairs", ["preferences"], gap_figure)],
-        tables=[
-            material.show("pairs", ["preferences"], pair_table),
-            material.show("texts in no pair", ["drops"], drop_table),
-        ],
-    )
-
-
-def gap_figure(preferences: pd.DataFrame) -> Figure:
-    """Histogram of score_gap by the origin of the rejected text."""
-    groups = {
-        str(origin): rows.score_gap.tolist()
-        for origin, rows in preferences.groupby("rejected_origin")
-    }
-    gap = preferences.score_gap
-    told = f"Gap between chosen and rejected: median {gap.median():.2f} stars, "
-    told += f"from {gap.min():.2f} to {gap.max():.2f}, over {len(gap)} pairs. Colours show where "
-    told += "the rejected text is from."
-    svg = figures.histogram("gaps", groups, "score gap (stars)", "pairs")
-    return Figure("Gaps of the pairs", told, svg)
-
-
-def pair_table(preferences: pd.DataFrame) -> Table:
-    """Counts by origin, and whether chosen texts are simply longer (50 % = no bias)."""
-    chosen, rejected = (
-        np.array([len(text.split()) for text in preferences[side]], dtype=float)
-        for side in ("chosen", "rejected")
-    )
-    origins = preferences.assign(is_longer=chosen > rejected, chosen_n=chosen, rejected_n=rejected)
-    groups = [
-        (f"{better} over {worse}", rows)
-        for (better, worse), rows in origins.groupby(["chosen_origin", "rejected_origin"])
-    ]
-    rows = [
-        (
-            name,
-            cells(
-                [
-                    wording.number(len(group), "n"),
-                    wording.number(group.question_id.nunique(), "n"),
-                    wording.number(group.score_gap.median(), "stars"),
-                    wording.number(group.is_longer.mean(), "frac"),
-                    wording.number(group.chosen_n.mean(), "words"),
-                    wording.number(group.rejected_n.mean(), "words"),
-                ]
-            ),
-        )
-        for name, group in [("all pairs", origins), *groups]
-    ]
-    head = ["Chosen over rejected", "Pairs", "Questions", "Median gap (stars)", "Chosen is longer"]
-    caption = "If the chosen text were longer in far more than half of the pairs, "
-    caption += "DPO would be taught length."
-    return Table("Pairs by origin", caption, [*head, "Words, chosen", "Words, rejected"], rows)
-
-
-def drop_table(drops: pd.DataFrame) -> Table:
-    """Texts in no pair by reason and origin."""
-    counts = drops.groupby(["reason", "origin"]).size().unstack(fill_value=0).sort_index()
-    rows = [
-        (str(reason).replace("_", " "), cells(wording.number(n, "n") for n in counts.loc[reason]))
-        for reason in counts.index
-    ]
-    return Table("Texts in no pair", "By reason and origin.", ["Reason", *counts.columns], rows)
+from stages.pure.views import Cell, Missing, Section, Table, cells
 
 
 def data(material: Material) -> Section:

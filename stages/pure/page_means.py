@@ -37,6 +37,26 @@ def policy_table(table: pd.DataFrame, headline: list[str]) -> Table:
     )
 
 
+def every_mean_table(table: pd.DataFrame, encoder: str) -> Table:
+    """Every metric by policy and decoding: mean, interval, and how many texts have no value.
+
+    encoder: name of the encoder in the profile.
+    """
+    table = table[table.course == ALL]
+    found = {(row["policy"], row["decoding"], row["metric"]): row for row in records(table)}
+    shown = places(table)
+    rows = [
+        (heading(metric), [mean_cell(found.get((*place[:2], metric))) for place in shown])
+        for metric in METRICS
+        if metric in set(table.metric)
+    ]
+    which = "packaged MiniLM encoder" if encoder.startswith("package:") else f"encoder {encoder}"
+    note = f"BERTScore uses the {which}, and the entailment model is our own, so "
+    note += "these values are not comparable with published ones."
+    head = ["Metric", *(label for _, _, label in shown)]
+    return Table("All metrics by policy", "Over all test questions.", head, rows, note)
+
+
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as mappings."""
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]

@@ -9,7 +9,7 @@ from stages.pure import wording
 from stages.pure.catalogue import METRICS
 from stages.pure.comparison import ALL, DECODINGS, PAIRS
 from stages.pure.material import Material
-from stages.pure.page_means import heading, mean_figure, policy_table
+from stages.pure.page_means import every_mean_table, heading, mean_figure, policy_table
 from stages.pure.views import Cell, Findings, Missing, Section, Table, cells
 
 MAIN = [("dpo", "sft"), ("dpo", "ilearner")]
@@ -29,6 +29,7 @@ def results(material: Material) -> Section:
         what = f"{wording.POLICY[a]} minus {wording.POLICY[b]}"
         return compared(what, lambda table: difference_table(table, a, b, headline))
 
+    encoder = material.given.get("encoder", {}).get("name", "of the profile")
     drawn = means(lambda table: [mean_figure(table, metric, level) for metric in headline])
     found = compared("findings", lambda table: findings(table, headline, level))
     return Section(
@@ -43,6 +44,7 @@ def results(material: Material) -> Section:
             compared("reward beside held-out", lambda table: role_table(table, headline)),
         ],
         folded=[
+            means(lambda table: every_mean_table(table, encoder)),
             *(differences(a, b) for a, b in PAIRS if (a, b) not in MAIN),
             compared("all metrics", lambda table: role_table(table, None)),
         ],

@@ -1,4 +1,4 @@
-"""The part of the page on what was trained: scorers beside the word count, and curves."""
+"""The part of the page on what was trained: the numbers that a training reported, and curves."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from stages.pure import figures, wording
 from stages.pure.material import Material
 from stages.pure.views import Cell, Figure, Missing, Section, Table
 
-SCORERS = ["train_verifier_reward", "train_verifier_judge"]
 TRAININGS = {
     "prepare_base": "Base model",
     "train_verifier_reward": "Verifier (reward)",
@@ -21,35 +20,33 @@ TRAININGS = {
 }
 PANELS = {  # what is drawn of a training log, if it is there: title -> columns
     "loss": ["loss", "eval_loss"],
-    "reward margin": ["rewards/margins", "eval_rewards/margins"],
-    "share of pairs in order": ["rewards/accuracies", "eval_rewards/accuracies"],
+    "reward margin": ["rewards/margins"],
+    "share of pairs in order": ["rewards/accuracies"],
     "log-probability": ["logps/chosen", "logps/rejected"],
 }
 
 
-def scorers(material: Material) -> Section:
-    """What verifier and judge are worth, beside the word count alone."""
-    return Section(
-        "scorers",
-        "Are the scorers better than counting words?",
-        ["A scorer that does not beat the word count on ratings it has not seen adds nothing but "
-         "a taste for length. The reward verifier chooses pairs; the judge only looks on."],
-        tables=[metrics_table(material, SCORERS, "Verifier and judge on held-out ratings")],
-    )  # fmt: skip
+def metrics_table(
+    material: Material, stages: list[str], caption: str, told: str = ""
+) -> Table | Missing:
+    """The numbers of several reports side by side; limits stand below their number.
 
-
-def metrics_table(material: Material, stages: list[str], caption: str) -> Table | Missing:
-    """The numbers of several reports side by side."""
+    told: what the caption says beside what is missing.
+    """
     found = {stage: material.reports[stage] for stage in stages}
     numbers = {s: body["metrics"] for s, body in found.items() if not isinstance(body, str)}
     lost = [f"{title_of(s)} not available: {why}" for s, why in found.items() if s not in numbers]
     if not numbers:
         return Missing(caption, "; ".join(str(why) for why in found.values()))
+    names = sorted(set().union(*numbers.values()))
+    limits = {limit for name in names for limit in limit_names(name)}
     rows = [
-        (spoken(name)[0], [Cell(value_of(values, name)) for values in numbers.values()])
-        for name in sorted(set().union(*numbers.values()))
+        (spoken(name)[0], [number_cell(values, name) for values in numbers.values()])
+        for name in names
+        if name not in limits
     ]
-    return Table(caption, "; ".join(lost), ["Number", *map(title_of, numbers)], rows)
+    text = " ".join(filter(None, [told, "; ".join(lost)]))
+    return Table(caption, text, ["Number", *map(title_of, numbers)], rows)
 
 
 def title_of(stage: str) -> str:
@@ -64,9 +61,19 @@ def spoken(name: str) -> tuple[str, str]:
     return name.removesuffix(f"_{unit}").replace("_", " "), unit
 
 
-def value_of(numbers: Mapping[str, float], name: str) -> str:
-    """The value of a metric with its unit's digits; a dash if it is not there."""
-    return wording.number(numbers.get(name), spoken(name)[1], after=True)
+def limit_names(name: str) -> tuple[str, str]:
+    """What the limits of the metric `name` are called: x_frac has x_low_frac, x_high_frac."""
+    unit = spoken(name)[1]
+    stem = name.removesuffix(f"_{unit}")
+    return f"{stem}_low_{unit}", f"{stem}_high_{unit}"
+
+
+def number_cell(numbers: Mapping[str, float], name: str) -> Cell:
+    """A metric with its unit's digits, a dash if it is not there; a difference with its sign."""
+    unit, is_signed = spoken(name)[1], "_minus_" in name
+    value, low, high = (numbers.get(n) for n in (name, *limit_names(name)))
+    text = (wording.change if is_signed else wording.number)(value, unit, after=True)
+    return Cell(text, wording.limits(low, high, unit, signed=is_signed))
 
 
 def training(material: Material) -> Section:

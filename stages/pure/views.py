@@ -21,6 +21,7 @@ class Table:
     caption: str  # what the title does not say
     head: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Cell]]]
+    note: str = ""  # below the table
     kind: str = "table"
 
 

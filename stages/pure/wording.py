@@ -14,7 +14,7 @@ MINUS = "−"
 SIGNIFICANCE = 0.05
 POLICY = {"student": "Students", "sft": "SFT", "dpo": "DPO", "ilearner": "ILearner"}
 DIGITS = {"stars": 2, "words": 1, "tokens": 1, "score": 3, "corr": 2, "n": 0, "nats": 3}
-DIGITS |= {"stars2": 3, "seconds": 1}
+DIGITS |= {"stars2": 3, "seconds": 1, "temperature": 2}  # a temperature is no metric
 SPACE = "\u00a0"  # keeps a number and its unit on one line
 AFTER = {"stars": " stars", "words": " words", "tokens": " tokens", "nats": " nats"}
 AFTER |= {"seconds": " s"}
@@ -102,14 +102,21 @@ def verdict(row: Mapping[str, Any]) -> tuple[str, str]:
 def sentence(row: Mapping[str, Any], confidence: str) -> str:
     """One comparison as a sentence: verdict, both means, the difference with its interval."""
     metric = METRICS[row["metric"]]
+    names = POLICY[row["policy_a"]], POLICY[row["policy_b"]]
+    return compared(row, metric.label, metric.unit, names, confidence)
+
+
+def compared(
+    row: Mapping[str, Any], label: str, unit: str, names: tuple[str, str], confidence: str
+) -> str:
+    """`sentence` for anything with two values. row: what `verdict` reads, mean_a and mean_b."""
     said, _ = verdict(row)
     if is_missing(row["difference"]):
-        return f"{title(metric.label)}: {said}."
-    a, b = (number(row[side], metric.unit) for side in ("mean_a", "mean_b"))
-    text = f"{title(metric.label)}: {said}. {POLICY[row['policy_a']]} {a}, "
-    text += f"{POLICY[row['policy_b']]} {b}, difference "
-    text += change(row["difference"], metric.unit, after=True)
-    if between := limits(row["low"], row["high"], metric.unit, signed=True):
+        return f"{title(label)}: {said}."
+    a, b = (number(row[side], unit) for side in ("mean_a", "mean_b"))
+    text = f"{title(label)}: {said}. {names[0]} {a}, {names[1]} {b}, difference "
+    text += change(row["difference"], unit, after=True)
+    if between := limits(row["low"], row["high"], unit, signed=True):
         text += f" ({confidence} interval {between})"
     return f"{text}."
 
