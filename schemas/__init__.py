@@ -10,7 +10,8 @@ Glossary
     candidate   an explanation of a train question: a sample of ours, or a student's
     negative    an explanation of ours that is wrong on purpose
     score       what a scorer says of a candidate or negative
-    reward      the mean of the scores with role `reward`; it alone selects pairs
+    reward      the mean of the scores with role `reward`, less what it gives to length
+                (build_preferences.length_control); it alone selects pairs
     pair        a chosen and a rejected explanation of one question
     policy      who writes: student, sft, dpo, ilearner
 """

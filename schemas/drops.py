@@ -9,9 +9,10 @@ REASONS = [
     "empty_text",
     "only_candidate",  # nothing to compare with
     "tie",  # every partner has the same score or the same text
-    "below_gap",  # every partner is nearer than min_score_gap
+    "below_gap",  # every partner is nearer than min_score_gap; a negative is worse, by less
+    "duplicate_text",  # the same text of the question is in a pair
     "over_limit",  # had a wide enough gap, but the question's places were taken
-    "not_worse",  # a negative that the reward scorers do not find worse
+    "not_worse",  # a negative that the reward does not find worse than the best text
 ]
 
 

@@ -25,7 +25,7 @@ class Preferences(Table):
     chosen_origin: str = pa.Field(isin=ORIGINS[:2])
     rejected_origin: str = pa.Field(isin=ORIGINS)
     negative_kind: str = pa.Field(isin=KINDS, nullable=True)
-    chosen_score: float  # mean of the reward scorers, stars
+    chosen_score: float  # mean of the reward scorers, less `length_control` of its slope, stars
     rejected_score: float
     score_gap: float = pa.Field(gt=0)  # chosen_score - rejected_score, stars
     pair_rank: int = pa.Field(ge=1)  # 1 = widest gap of the question

@@ -4,7 +4,7 @@ report; `dvc.yaml` says what each reads and writes.
     make_sample_course     our facts              -> invented PeerWise exports
     prepare_questions      exports                -> questions, rejects
     prepare_base           texts, or a hub model  -> models/base
-    train_verifier         questions              -> models/verifier_reward, verifier_judge
+    train_verifier         questions, base        -> models/verifier_reward, verifier_judge
     train_entailment       questions              -> models/entailment
     train_sft              questions, base        -> models/sft
     sample_candidates      questions, sft         -> candidates
@@ -14,7 +14,7 @@ report; `dvc.yaml` says what each reads and writes.
     train_dpo              preferences, sft       -> models/dpo
     explain_test           questions, one adapter -> explanations_sft, explanations_dpo
     explain_test_student   questions              -> explanations_student
-    explain_test_ilearner  questions, sft         -> explanations_ilearner
+    explain_test_ilearner  questions, sft, verifier_reward -> explanations_ilearner
     evaluate               explanations           -> evaluations, policy_means, comparisons
     report                 all of the above       -> reports/index.html, reports/summary.md
 

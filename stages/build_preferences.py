@@ -4,9 +4,10 @@
                                                             reports/build_preferences.json
 
 Two texts of one question make a pair when their rewards (the mean of the scorers with role
-`reward`) are at least `min_score_gap` apart: below a scorer's own error the order is chance.
-Not only the best against the worst: few and easy pairs teach a policy to drift. Held-out
-scorers are not read. What is in no pair is in `drops`, with its reason.
+`reward`, less what it gives to length) are at least `min_score_gap` apart: below a scorer's
+own error the order is chance. Not only the best against the worst: few and easy pairs teach a
+policy to drift. Held-out scorers are not read. What is in no pair is in `drops`, with its
+reason.
 
     dvc repro build_preferences
     python -m stages.build_preferences

@@ -28,7 +28,7 @@ from schemas.questions import Questions
 from stages.pure import catalogue, comparison, measurements, oracle
 from stages.pure.metrics import Value
 from stages.pure.scoring import model_values
-from stages.runtime import bertscore, scorers
+from stages.runtime import bertscore, classifiers, heldout, scorers
 from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.params import StageParams
 from stages.runtime.profile import Encoder
@@ -61,7 +61,9 @@ def read_facts(folder: str | None) -> oracle.Index | None:
             f"params.yaml: evaluate.oracle_facts: no facts_*.csv in '{folder}'. "
             "Name the folder with the facts, or null if there are none."
         )
-    return oracle.index(pd.concat([pd.read_csv(file, dtype=str) for file in files]))
+    return oracle.index(
+        pd.concat([pd.read_csv(file, dtype=str, keep_default_na=False) for file in files])
+    )
 
 
 def ask_oracle(texts: pd.DataFrame, facts: oracle.Index | None) -> dict[str, list[Value]]:
@@ -83,14 +85,22 @@ def ask_models(texts: pd.DataFrame) -> dict[str, list[Value]]:
     said = texts[~measurements.is_empty(texts)]
     claims, explanation = said.claim.tolist(), said.explanation.tolist()
     unseen = np.full(len(said), scorers.NOT_TRAINED_ON)  # no test question trained a fold
-    entail = scorers.entailment_probabilities
+    verifier, entail = classifiers.load_folds(VERIFIER), heldout.entailment_probabilities
+    rivals = measurements.rival_claims(texts)
+    # the claims of a question in one call: each text is then encoded once
+    asked = [*claims, *rivals.claim], [*explanation, *rivals.explanation]
+    of_key, of_rivals = np.split(entail(ENTAILMENT, *asked), [len(said)])
     numbers = {
-        "verifier": scorers.verifier_ratings(VERIFIER, said.prompt.tolist(), explanation, unseen),
-        "judge": scorers.judge_ratings(JUDGE, claims, explanation),
-        "entailment": entail(ENTAILMENT, claims, explanation),
+        "verifier": scorers.verifier_ratings(verifier, said.prompt.tolist(), explanation, unseen),
+        "judge": heldout.judge_ratings(JUDGE, claims, explanation),
+        "entailment": of_key,
         "entailment_upstream": entail(ENTAILMENT, claims, explanation, is_bare=True),
     }
-    return {name: measurements.from_model(texts, found) for name, found in numbers.items()}
+    values = {name: measurements.from_model(texts, found) for name, found in numbers.items()}
+    return values | {
+        "entailment_margin": measurements.margins(texts, values["entailment"], rivals, of_rivals),
+        "is_verbose": measurements.verbose_flags(texts, values["entailment_upstream"]),
+    }
 
 
 def ask_bertscore(texts: pd.DataFrame, encoder: Encoder) -> dict[str, list[Value]]:
@@ -134,7 +144,8 @@ def main() -> None:
         run.write(Evaluations, evaluations)
         run.write(PolicyMeans, means)
         run.write(Comparisons, differences)
-        run.report(comparison.headline_numbers(evaluations, means, differences, params.headline))
+        numbers = comparison.headline_numbers(evaluations, means, differences, params.headline)
+        run.report(numbers | measurements.corpus_bleus(texts))
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.questions import Questions
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import checkpoints
-from stages.runtime.generation import Decoding, Generated, decodings, generate
+from stages.runtime.checkpoints import BASE_DIR
+from stages.runtime.generation import Decoding, Generated, decodings, load_writer
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import StageParams, stage_run, start
 
@@ -67,18 +67,13 @@ def main(item: str) -> None:
             )
         model, size = run.section(Model, "model"), run.section(Generation, "generation")
         adapter = Path("models") / item
-        run.reads(checkpoints.BASE_DIR, adapter)
-        tokenizer = checkpoints.load_tokenizer(model)
-        policy = checkpoints.load_policy(model, adapter)
-        prompts = [
-            checkpoints.encode_prompt(tokenizer, render_prompt(row), model.chat_template_kwargs)
-            for row in asked.to_dict("records")
-        ]
+        run.reads(BASE_DIR, adapter)
+        writer = load_writer(model, size, adapter)
+        prompts = [render_prompt(row) for row in asked.to_dict("records")]
         tables = []
         for name, decoding in decodings(run.section(Decoding, "decoding")).items():
-            limits = (size.batch_size, size.max_new_tokens)
             label = f"explain {name}"  # the same seeds for every policy
-            answers = generate(policy, tokenizer, prompts, decoding, *limits, run.seed, label)
+            answers = writer.answer(prompts, decoding, run.seed, label)
             tables.append(table(item, name, asked, answers))
         explanations = pd.concat(tables, ignore_index=True)
         run.write(Explanations, explanations, item)

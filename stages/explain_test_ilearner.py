@@ -25,8 +25,10 @@ from schemas.explanations import Explanations
 from schemas.questions import Questions
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.pure.rounds import is_done, mark_final, next_prompt
-from stages.runtime import checkpoints, scorers
-from stages.runtime.generation import Decoding, Generated, decodings, generate
+from stages.runtime import classifiers, scorers
+from stages.runtime.checkpoints import BASE_DIR
+from stages.runtime.classifiers import Classifier
+from stages.runtime.generation import Decoding, Generated, Writer, decodings, load_writer
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import Run, StageParams, stage_run, start
 
@@ -42,21 +44,27 @@ class Params(StageParams):
     stop_rating: float
 
 
-def rate(prompts: list[str], answers: list[Generated]) -> np.ndarray:
+def rate(
+    verifier: dict[int, Classifier], prompts: list[str], answers: list[Generated]
+) -> np.ndarray:
     """Stars (n,) of the verifier for unseen questions; NaN for an empty text."""
     said = [i for i, answer in enumerate(answers) if answer.text]
     ratings = np.full(len(answers), np.nan)
     texts = [answers[i].text for i in said]
     folds = np.full(len(said), scorers.NOT_TRAINED_ON)
-    ratings[said] = scorers.verifier_ratings(VERIFIER, [prompts[i] for i in said], texts, folds)
+    ratings[said] = scorers.verifier_ratings(verifier, [prompts[i] for i in said], texts, folds)
     return ratings
 
 
 def iterate(
-    run: Run[Params], policy: Any, tokenizer: Any, asked: pd.DataFrame, name: str, how: Decoding
+    run: Run[Params],
+    writer: Writer,
+    verifier: dict[int, Classifier],
+    asked: pd.DataFrame,
+    name: str,
+    how: Decoding,
 ) -> pd.DataFrame:
     """All rounds of one decoding, as Explanations rows."""
-    model, size = run.section(Model, "model"), run.section(Generation, "generation")
     open_questions = asked.to_dict("records")
     last: dict[str, dict[str, Any]] = {}
     rows = []
@@ -64,13 +72,9 @@ def iterate(
         if not open_questions:
             break
         texts = [next_prompt(q, last.get(q["question_id"])) for q in open_questions]
-        ids = [
-            checkpoints.encode_prompt(tokenizer, text, model.chat_template_kwargs) for text in texts
-        ]
         label = f"explain {name}" if index == 0 else f"explain {name}, round {index}"
-        limits = (size.batch_size, size.max_new_tokens)
-        answers = generate(policy, tokenizer, ids, how, *limits, run.seed, label)
-        ratings = rate([render_prompt(q) for q in open_questions], answers)
+        answers = writer.answer(texts, how, run.seed, label)
+        ratings = rate(verifier, [render_prompt(q) for q in open_questions], answers)
         for question, answer, rating in zip(open_questions, answers, ratings, strict=True):
             row = {"policy": "ilearner", "question_id": question["question_id"]}
             row |= {"cluster_id": question["cluster_id"], "decoding": name}
@@ -115,12 +119,11 @@ def main() -> None:
                 f"explain_test_ilearner: no question in the split 'test', or max_questions "
                 f"{run.params.max_questions} takes none. Add exports or change split_percent."
             )
-        model = run.section(Model, "model")
-        run.reads(checkpoints.BASE_DIR, POLICY, VERIFIER)
-        tokenizer = checkpoints.load_tokenizer(model)
-        policy = checkpoints.load_policy(model, POLICY)
+        run.reads(BASE_DIR, POLICY, VERIFIER)
+        sizes = run.section(Model, "model"), run.section(Generation, "generation")
+        writer, verifier = load_writer(*sizes, POLICY), classifiers.load_folds(VERIFIER)
         tables = [
-            iterate(run, policy, tokenizer, asked, name, how)
+            iterate(run, writer, verifier, asked, name, how)
             for name, how in decodings(run.section(Decoding, "decoding")).items()
         ]
         explanations = pd.concat(tables, ignore_index=True)

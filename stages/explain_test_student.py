@@ -1,9 +1,11 @@
 """The students' own explanations of the test questions, as one more policy.
 
-data/questions.parquet (test) -> data/explanations_student.parquet
+    data/questions.parquet (test) -> data/explanations_student.parquet
 
-dvc repro explain_test_student
-python -m stages.explain_test_student
+A student's text has no tokens and did not stop: evaluate leaves both without a value.
+
+    dvc repro explain_test_student
+    python -m stages.explain_test_student
 """
 
 from dataclasses import dataclass

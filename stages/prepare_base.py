@@ -23,7 +23,7 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure import exercises
 from stages.pure.prompts import render_prompt
-from stages.runtime import base_model, checkpoints
+from stages.runtime import base_model, checkpoints, processor
 from stages.runtime.base_model import Base
 from stages.runtime.packing import Document
 from stages.runtime.profile import Model
@@ -77,7 +77,7 @@ def train_tiny(run: Run[Params], base: Base, model: Model, rows: pd.DataFrame) -
         return document(tokenizer, *exercises.copying(words, lines, rng))
 
     torch.manual_seed(run.seed)
-    torch.set_num_threads(model.threads)
+    processor.prepare(model.threads)
     network = base_model.build_model(base, model, tokenizer)
     log = base_model.train(
         network,

@@ -21,7 +21,7 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import checkpoints
-from stages.runtime.generation import Decoding, generate
+from stages.runtime.generation import Decoding, load_writer
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import Run, StageParams, stage_run, start
 
@@ -50,28 +50,15 @@ def choose(questions: pd.DataFrame, limit: int | None) -> pd.DataFrame:
 def sample(run: Run[Params], questions: pd.DataFrame) -> list[dict[str, Any]]:
     """One candidate per question and temperature."""
     model, size = run.section(Model, "model"), run.section(Generation, "generation")
-    tokenizer = checkpoints.load_tokenizer(model)
-    policy = checkpoints.load_policy(model, POLICY)
-    prompts = [
-        checkpoints.encode_prompt(tokenizer, render_prompt(row), model.chat_template_kwargs)
-        for row in questions.to_dict("records")
-    ]
+    writer = load_writer(model, size, POLICY)
+    prompts = [render_prompt(row) for row in questions.to_dict("records")]
     rows = []
     for index, temperature in enumerate(run.params.temperatures):
         decoding = Decoding(
             temperature, run.params.top_k, run.params.top_p, run.params.repetition_penalty
         )
-        label = f"sample {index + 1} of {len(run.params.temperatures)}"
-        answers = generate(
-            policy,
-            tokenizer,
-            prompts,
-            decoding,
-            size.batch_size,
-            size.max_new_tokens,
-            run.seed,
-            label,
-        )
+        # the label names the seeds, so one more temperature leaves the other samples alone
+        answers = writer.answer(prompts, decoding, run.seed, f"sample {index + 1}")
         for question_id, answer in zip(questions.question_id, answers, strict=True):
             row = {"question_id": question_id, "candidate_index": index, "origin": "sft"}
             row |= {"row_id": None, "temperature": temperature, "seed": answer.seed}

@@ -26,7 +26,7 @@ from schemas.questions import Questions
 from schemas.scores import ROLES, Scores
 from stages.pure import scoring
 from stages.pure.metrics import Value
-from stages.runtime import scorers
+from stages.runtime import classifiers, heldout, scorers
 from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.params import StageParams
 from stages.runtime.run import stage_run, start
@@ -74,11 +74,11 @@ def ask_model(scorer: str, texts: pd.DataFrame) -> list[Value]:
     numbers = np.full(len(texts), np.nan)
     if scorer == "verifier":
         prompt, fold = said.prompt.tolist(), said.fold.to_numpy()
-        found = scorers.verifier_ratings(folder, prompt, explanation, fold)
+        found = scorers.verifier_ratings(classifiers.load_folds(folder), prompt, explanation, fold)
     elif scorer == "judge":
-        found = scorers.judge_ratings(folder, claim, explanation)
+        found = heldout.judge_ratings(folder, claim, explanation)
     else:
-        found = scorers.entailment_probabilities(folder, claim, explanation)
+        found = heldout.entailment_probabilities(folder, claim, explanation)
     numbers[~is_empty] = found
     return scoring.model_values(numbers, is_empty)
 

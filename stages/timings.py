@@ -31,9 +31,9 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.pure.rounds import is_done, next_prompt
-from stages.runtime import artifacts, checkpoints, classifiers, params, scorers
+from stages.runtime import artifacts, classifiers, params, scorers
 from stages.runtime.classifiers import Classifier
-from stages.runtime.generation import Decoding, Generated, generate
+from stages.runtime.generation import Decoding, Generated, Writer, load_writer
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import REPORTS_DIR, start
 
@@ -56,19 +56,13 @@ class Rounds:
 class Answerer:
     """A loaded policy that answers one question at a time."""
 
-    policy: Any
-    tokenizer: Any
-    model: Model
+    writer: Writer
     decoding: Decoding
-    max_new_tokens: int
     seed: int
 
     def answer(self, prompt: str) -> Generated:
         """The answer to one prompt."""
-        ids = checkpoints.encode_prompt(self.tokenizer, prompt, self.model.chat_template_kwargs)
-        limits = (1, self.max_new_tokens)  # a batch of one
-        decode = (self.tokenizer, [ids], self.decoding, *limits, self.seed, "timings")
-        return generate(self.policy, *decode)[0]
+        return self.writer.answer([prompt], self.decoding, self.seed, "timings")[0]
 
 
 def one_pass(answerer: Answerer, question: Question) -> list[Generated]:
@@ -77,7 +71,7 @@ def one_pass(answerer: Answerer, question: Question) -> list[Generated]:
 
 
 def in_rounds(
-    answerer: Answerer, halves: list[Classifier], how: Rounds, question: Question
+    answerer: Answerer, halves: dict[int, Classifier], how: Rounds, question: Question
 ) -> list[Generated]:
     """What ilearner does: the texts of its rounds, each rated by both halves of the verifier."""
     answers: list[Generated] = []
@@ -91,11 +85,12 @@ def in_rounds(
     return answers
 
 
-def rate(halves: list[Classifier], prompt: str, text: str) -> float:
-    """Stars of the verifier for an unseen question, as scorers.verifier_ratings has them."""
+def rate(halves: dict[int, Classifier], prompt: str, text: str) -> float:
+    """Stars of the verifier for an unseen question; NaN for an empty text."""
     if not text:
         return math.nan
-    return float(np.mean([half.ratings([prompt], [text])[0] for half in halves]))
+    unseen = np.array([scorers.NOT_TRAINED_ON])
+    return float(scorers.verifier_ratings(halves, [prompt], [text], unseen)[0])
 
 
 def measure(
@@ -119,21 +114,19 @@ def measure(
 def measure_all(given: dict[str, Any], questions: list[Question]) -> pd.DataFrame:
     """The rows of sft, dpo and ilearner; the models of one policy are in memory at a time."""
     model = params.section(Model, "model", given)
-    tokenizer = checkpoints.load_tokenizer(model)
+    size = params.section(Generation, "generation", given)
     decoding = params.section(Decoding, "decoding", given)
-    limit = params.section(Generation, "generation", given).max_new_tokens
     how = params.section(Rounds, STAGE, given)
 
     def answerer(adapter: str) -> Answerer:
-        policy = checkpoints.load_policy(model, MODELS / adapter)
-        return Answerer(policy, tokenizer, model, decoding, limit, int(given["seed"]))
+        writer = load_writer(model, size, MODELS / adapter)
+        return Answerer(writer, decoding, int(given["seed"]))
 
     tables = [
         measure(partial(one_pass, answerer(adapter)), questions, adapter)
         for adapter in ("sft", "dpo")
     ]
-    verifier = MODELS / "verifier_reward"
-    halves = [classifiers.load(verifier / f"fold_{fold}") for fold in scorers.FOLDS]
+    halves = classifiers.load_folds(MODELS / "verifier_reward")
     tables.append(measure(partial(in_rounds, answerer("sft"), halves, how), questions, "ilearner"))
     return pd.concat(tables, ignore_index=True)
 

@@ -90,7 +90,8 @@ def main() -> None:
                 f"{run.params.min_rating} or more. Lower train_entailment.min_rating."
             )
         scorer, curve = alignment.fit("entailment", run.section(Encoder, "encoder"), fitted)
-        manifest = {"split": "judge", "rows_n": len(fitted.claims)}
+        manifest = checkpoints.data_digests(Questions.path())
+        manifest |= {"split": "judge", "rows_n": len(fitted.claims)}
         alignment.save(scorer, checkpoints.scratch_outputs(FOLDER), manifest)
         run.wrote(FOLDER)
         run.write_curve(curve)

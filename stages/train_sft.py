@@ -6,8 +6,9 @@
 Two kinds of rows: a question and a student's explanation, and refinements (a worse text of
 the cluster with its rating, then the better one) in ILearner's prompt, so that the ILearner
 loop asks for what it was trained on. The loss covers the completion only and EOS is part of
-it: the model learns to stop. Healthy: eval_loss falls in each epoch; sampled answers stop
-by themselves in at least 95 % (reports/evaluate.json, sft_stopped_frac).
+it: the model learns to stop. Healthy: eval_loss falls, and does not rise again by much (more
+epochs learn the train texts by heart); sampled answers stop by themselves in at least 95 %
+(reports/evaluate.json, sft_stopped_frac).
 
     dvc repro train_sft
     python -m stages.train_sft

@@ -121,7 +121,8 @@ def train_judge(run: Run[Params], rows: pd.DataFrame, folder: Path) -> pd.DataFr
         judged.cluster_id.to_numpy(),
     )
     judge, curve = alignment.fit("rating", run.section(Encoder, "encoder"), fitted)
-    alignment.save(judge, folder, {"split": "judge", "rows_n": len(judged)})
+    manifest = checkpoints.data_digests(Questions.path())
+    alignment.save(judge, folder, manifest | {"split": "judge", "rows_n": len(judged)})
     run.write_curve(curve)
     return unseen.assign(predicted=judge.ratings(claims(unseen), unseen.explanation.tolist()))
 
@@ -140,7 +141,7 @@ def main(item: str) -> None:
         folder = checkpoints.scratch_outputs(Path(f"models/verifier_{item}"))
         unseen = TRAININGS[item](run, rows, folder)
         run.wrote(folder)
-        run.report(fitness.rating_fitness(unseen, run.params.pair_gap))
+        run.report(fitness.rating_fitness(unseen, run.params.pair_gap, seed=run.seed))
 
 
 if __name__ == "__main__":

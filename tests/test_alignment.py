@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from schemas.errors import InputError
 from stages.pure.claims import Claim, claim, claim_key
 from stages.pure.prompts import distractor_texts
-from stages.runtime import alignment
+from stages.runtime import alignment, checkpoints, encoder
 from stages.runtime.agreement import ENTAILMENT, FEATURES, Vectors, agreement, bare, features
-from stages.runtime.alignment import Examples, Reader, Scorer, fit, load, reader, save
+from stages.runtime.alignment import Examples, Reader, Scorer, fit, load, reader, save, windows
 from stages.runtime.checkpoints import scratch_outputs
-from tests.tiny_models import ENCODER, course, tree_bytes
+from tests.tiny_models import ANIMALS, ENCODER, course, tree_bytes
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -169,7 +169,8 @@ def test_the_claim_of_the_key():
 
 # ---- reading -------------------------------------------------------------------------------
 
-LONG = "owl " * 200  # the tiny encoder reads 80 tokens
+LIMIT = ENCODER.max_length - 2  # words of a window of the tiny encoder; two markers
+LONG = "owl " * 200
 
 
 def asked() -> tuple[list[Claim], list[str]]:
@@ -208,9 +209,111 @@ def test_a_marker_in_a_students_text_is_plain_text(checkout: Path, marker: str):
     assert len(read[text].tokens) == 5  # two words, two brackets and what is between them
 
 
-def test_a_text_of_exactly_the_limit_is_read_and_one_token_more_is_not(checkout: Path):
-    fits, long = "owl " * 78, "owl " * 79  # and two markers
-    assert set(Reader(ENCODER).embed([fits, long])) == {fits}
+@pytest.mark.parametrize(
+    ("ids", "wanted"),
+    [
+        ([1, 2], [[1, 2]]),
+        ([1, 7, 2], [[1, 7, 2]]),
+        ([1, 7, 8, 9, 2], [[1, 7, 8, 9, 2]]),  # exactly the limit
+        ([1, 6, 7, 8, 9, 2], [[1, 6, 7, 8, 2], [1, 9, 2]]),
+        ([1, *range(10, 17), 2], [[1, 10, 11, 12, 2], [1, 13, 14, 15, 2], [1, 16, 2]]),
+    ],
+)
+def test_windows_by_hand(ids: list[int], wanted: list[list[int]]):
+    assert windows(ids, 5) == wanted
+
+
+@given(st.lists(st.integers(10, 99), max_size=40), st.integers(3, 12))
+def test_every_token_is_in_one_window_in_its_order(body: list[int], limit: int):
+    parts = windows([1, *body, 2], limit)
+    assert [token for part in parts for token in part[1:-1]] == body
+    assert all((part[0], part[-1]) == (1, 2) and len(part) <= limit for part in parts)
+    assert len(parts) == max(1, -(-len(body) // (limit - 2)))  # and no more than are needed
+
+
+def words(count: int) -> str:
+    """Different words, so that each token has a vector of its own."""
+    return " ".join((ANIMALS * 20)[:count])
+
+
+def fed(monkeypatch: pytest.MonkeyPatch, texts: list[str]) -> tuple[Any, list[list[int]]]:
+    """What embed returns, and the rows of token ids that the encoder was fed, unpadded."""
+    own, rows = Reader(ENCODER), list[list[int]]()
+    pad = own.tokenizer.pad
+
+    def padded(batch: list[dict[str, list[int]]], **how: Any) -> Any:
+        rows.extend(row["input_ids"] for row in batch)
+        return pad(batch, **how)
+
+    monkeypatch.setattr(own.tokenizer, "pad", padded)
+    return own.embed(texts), rows
+
+
+def test_a_short_text_is_one_window_and_has_the_vectors_of_the_plain_encoder(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import torch
+
+    for text in ("old trees by the river", words(LIMIT)):
+        found, rows = fed(monkeypatch, [text])
+        own = Reader(ENCODER)
+        (ids,) = own.tokenizer([text])["input_ids"]
+        assert rows == [ids]
+        with torch.inference_mode():
+            hidden = own.model(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()
+        whole, tokens = hidden.mean(axis=0), hidden[1:-1]
+        assert found[text].whole == pytest.approx(whole / np.linalg.norm(whole), abs=1e-6)
+        lengths = np.linalg.norm(tokens, axis=1, keepdims=True)
+        assert found[text].tokens == pytest.approx(tokens / lengths, abs=1e-6)
+
+
+@pytest.mark.parametrize("extra", [1, 2, LIMIT, LIMIT + 1])
+def test_a_longer_text_is_read_in_windows_with_every_token_once(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, extra: int
+):
+    text = words(LIMIT + extra)
+    found, rows = fed(monkeypatch, [text])
+    (ids,) = Reader(ENCODER).tokenizer([text], verbose=False)["input_ids"]
+    assert max(map(len, rows)) == ENCODER.max_length
+    assert len(rows) == 2 + (extra > LIMIT)
+    assert sorted(i for row in rows for i in row[1:-1]) == sorted(ids[1:-1])
+    assert found[text].tokens.shape[0] == LIMIT + extra
+
+
+def test_the_vectors_of_the_windows_stand_side_by_side(checkout: Path):
+    first, second = words(LIMIT), "the wasp lives in old trees"
+    long = f"{first} {second}"
+    read = Reader(ENCODER).embed([long, first, second])
+    both = np.concatenate([read[first].tokens, read[second].tokens])
+    assert read[long].tokens == pytest.approx(both, abs=1e-5)
+    # the whole is the mean over all that was read, so the longer window weighs more
+    nearer, farther = (float(read[long].whole @ read[part].whole) for part in (first, second))
+    assert 1 - 1e-6 > nearer > farther
+
+
+@pytest.mark.parametrize("before_n", [0, 1, 3, 9])
+def test_a_claim_is_found_in_whichever_window_states_it(before_n: int):
+    # with the encoder that the profiles name, in windows of 48 tokens
+    own = Reader(replace(ENCODER, name=encoder.PACKAGE, max_length=48))
+    said = "The correct answer is the mitochondrion."
+    key = "So the answer is the mitochondrion, which burns sugar for the cell."
+    filler = "The weather in spring is mild, and many people like to walk in the park. "
+    without = (filler * (before_n + 1)).strip()
+    stated = f"{filler * before_n}{key}"
+    sizes = [len(ids) for ids in own.tokenizer([without, stated], verbose=False)["input_ids"]]
+    assert min(sizes) > 48 or before_n < 3
+    read = own.embed([said, key, without, stated])
+    found, missed, alone = (agreement(read[said], read[text]) for text in (stated, without, key))
+    # how well the claim's tokens are covered: their mean, the least, and the mean of three
+    assert (found[1:4] > missed[1:4] + 0.2).all()
+    assert found[1:4] == pytest.approx(alone[1:4], abs=0.2)  # a window may cut the sentence
+
+
+def test_a_long_text_is_read_alike_whatever_stands_beside_it(checkout: Path):
+    alone = Reader(ENCODER).embed([LONG])[LONG]
+    beside = Reader(ENCODER).embed([*asked()[1], LONG, words(3 * LIMIT)])[LONG]
+    assert alone.whole == pytest.approx(beside.whole, abs=1e-5)
+    assert alone.tokens == pytest.approx(beside.tokens, abs=1e-5)
 
 
 def test_a_text_is_read_alike_alone_and_among_longer_ones(checkout: Path):
@@ -247,7 +350,7 @@ def test_a_missing_explanation_is_an_error(checkout: Path):
 
 
 @pytest.mark.parametrize("side", ["explanation", "sentence", "stem", "other"])
-def test_a_pair_with_a_text_that_is_too_long_has_no_value_and_never_zero(checkout: Path, side: str):
+def test_no_value_is_missing_for_length_whichever_text_is_long(checkout: Path, side: str):
     claims, explanations = asked()
     claims, explanations = claims[:3], explanations[:3]
     wanted = judge().ratings(claims, explanations)
@@ -256,13 +359,13 @@ def test_a_pair_with_a_text_that_is_too_long_has_no_value_and_never_zero(checkou
     else:
         place = {"sentence": 0, "stem": 2, "other": 3}[side]
         claims[1] = (*claims[1][:place], LONG, *claims[1][place + 1 :])
-    is_read = [True, False, True]
-    assert np.isfinite(rows_of(claims, explanations)).all(axis=1).tolist() == is_read
-    assert np.isnan(rows_of(claims, explanations)[1]).all()
+    others = [True, False, True]
+    assert np.isfinite(rows_of(claims, explanations)).all()
     ratings = judge().ratings(claims, explanations)
-    assert np.isfinite(ratings).tolist() == is_read
-    assert ratings[is_read].tolist() == wanted[is_read].tolist()
-    assert np.isfinite(entailer().probabilities(claims, explanations)).tolist() == is_read
+    assert np.isfinite(ratings).all()
+    assert ratings[others].tolist() == wanted[others].tolist()
+    assert ratings[1] != wanted[1]
+    assert np.isfinite(entailer().probabilities(claims, explanations)).all()
 
 
 def test_each_pair_is_read_once_for_both_scorers(checkout: Path, monkeypatch: pytest.MonkeyPatch):
@@ -396,19 +499,12 @@ def test_rows_of_no_weight_teach_nothing(checkout: Path):
     assert made.ratings(*asked()) == pytest.approx([4.5] * 40)
 
 
-def test_a_pair_that_cannot_be_read_is_not_fitted_to(checkout: Path):
+def test_a_long_text_is_fitted_to_like_any_other(checkout: Path):
     known = planted(KNOWN)
-    wanted, _ = fit("rating", ENCODER, known)
-    longer = Examples(
-        [known.claims[0], *known.claims],
-        [LONG, *known.explanations],
-        np.append(100.0, known.targets),
-        np.append(50.0, known.weights),
-        np.append("c99", known.groups),
-    )
-    found, _ = fit("rating", ENCODER, longer)
-    assert found.weights == pytest.approx(wanted.weights)
-    assert found.intercept == pytest.approx(wanted.intercept)
+    long = [LONG + text for text in known.explanations]
+    made, _ = fit("rating", ENCODER, replace(known, explanations=long))
+    found = made.ratings(known.claims, long)
+    assert np.mean((found - known.targets) ** 2) < 0.5 * 1.5**2
 
 
 def test_two_clusters_are_enough(checkout: Path):
@@ -422,14 +518,6 @@ def test_two_clusters_are_enough(checkout: Path):
 def test_fewer_than_two_clusters_are_refused(checkout: Path, kind: str, clusters: int):
     with pytest.raises(InputError, match=rf"{clusters} cluster\(s\) .*{kind}.*Add exports or"):
         fit(kind, ENCODER, planted(slice(0, clusters), 1, 0))
-
-
-def test_clusters_whose_texts_are_too_long_do_not_count(checkout: Path):
-    known = planted(slice(0, 3))
-    pairs = zip(known.explanations, known.groups, strict=True)
-    long = [text if group == "c00" else LONG for text, group in pairs]
-    with pytest.raises(InputError, match=r"1 cluster\(s\) .*80 tokens \(encoder\.max_length"):
-        fit("rating", ENCODER, replace(known, explanations=long))
 
 
 # ---- saving --------------------------------------------------------------------------------
@@ -458,6 +546,19 @@ def test_two_trainings_have_the_same_bytes(checkout: Path):
     assert first == second
     assert set(first) == {"head.safetensors", "manifest.json"}
     assert b'"split": "judge"' in first["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"), [(encoder.PACKAGE, encoder.PACKAGE_SHA256), ("owner/model", None)]
+)
+def test_the_manifest_names_the_encoder_by_its_digest_if_it_has_one(
+    tmp_path: Path, name: str, digest: str | None
+):
+    save(replace(entailer(), encoder=replace(ENCODER, name=name)), tmp_path, {"split": "judge"})
+    manifest = checkpoints.read_manifest(tmp_path)
+    assert manifest["encoder_sha256"] == digest
+    assert manifest["encoder"]["name"] == name
+    assert (manifest["kind"], manifest["split"]) == ("entailment", "judge")
 
 
 def test_a_folder_that_was_not_finished_is_refused(checkout: Path):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from schemas.questions import Questions
 from schemas.scores import Scores
 from stages import build_preferences
 from stages.build_preferences import Params, check_split, drop_texts, pair_texts
-from stages.pure import pairing
+from stages.pure import metrics, pairing
 from stages.pure.pairing import rewarded_texts, rewards, summarize, tabulate, widest_gap
 from stages.runtime import artifacts, params, tracking
 from tests import invented
@@ -148,7 +149,7 @@ def test_texts_that_differ_in_case_and_space_only_make_no_pair():
 def test_the_same_two_texts_sampled_twice_are_one_pair():
     table = texts(("q", 0, "good", 4.0), ("q", 1, "bad", 1.0), ("q", 2, "Bad", 1.0))
     assert pair_keys(pair_texts(table, PARAMS)) == [("q", 0, 1)]
-    assert reasons(table) == {("q", 2): "over_limit"}
+    assert reasons(table) == {("q", 2): "duplicate_text"}
 
 
 @pytest.mark.parametrize(
@@ -160,12 +161,18 @@ def test_the_same_two_texts_sampled_twice_are_one_pair():
         ([(0, "a", 3.0), (1, "b", 3.0)], {0: "tie", 1: "tie"}),
         ([(0, "a", 3.0), (1, "b", 3.5)], {0: "below_gap", 1: "below_gap"}),
         ([(0, "a", 3.0), (1, "b", 3.0), (2, "c", 3.5)], dict.fromkeys(range(3), "below_gap")),
-        ([(0, "a", 3.0), (1000, "x", 2.5)], {0: "only_candidate", 1000: "not_worse"}),
+        ([(0, "a", 3.0), (1000, "x", 2.5)], {0: "only_candidate", 1000: "below_gap"}),
+        ([(0, "a", 3.0), (1000, "x", 2.999)], {0: "only_candidate", 1000: "below_gap"}),
         ([(0, "a", 3.0), (1000, "x", 4.5)], {0: "only_candidate", 1000: "not_worse"}),
         ([(0, "a", 3.0), (1000, "x", 3.0)], {0: "only_candidate", 1000: "not_worse"}),
+        ([(0, "a", 3.0), (1000, "A ", 3.0)], {0: "only_candidate", 1000: "tie"}),
         ([(0, "a", 3.0), (1000, "x", None)], {0: "only_candidate", 1000: "unscored"}),
         ([(0, "", None), (1000, "x", 1.0)], {0: "empty_text", 1000: "only_candidate"}),
         ([(0, "a", 5.0), (1, "b", 4.5), (2, "c", 1.0)], {1: "over_limit"}),
+        ([(0, "a", 5.0), (1, "b", 1.0), (2, " A", 5.0)], {2: "duplicate_text"}),
+        ([(0, "a", 5.0), (1, "b", 1.0), (2, "B", 1.0)], {2: "duplicate_text"}),
+        # both copies are in no pair
+        ([(0, "a", 5), (1, "b", 4), (2, "c", 1), (3, "B", 4)], dict.fromkeys((1, 3), "over_limit")),
         ([(0, "a", 5.0), (1000, "x", 1.0), (1001, "y", 1.0)], {"either": "over_limit"}),
     ],
 )
@@ -177,6 +184,14 @@ def test_what_is_in_no_pair_says_why(rows: list[tuple], expected: dict):
         assert list(found.values()) == ["over_limit"]
     else:
         assert found == {("q", index): reason for index, reason in expected.items()}
+
+
+def test_a_negative_that_copies_a_text_of_a_pair_is_a_duplicate():
+    table = texts(
+        ("q", 0, "a", 5.0), ("q", 1, "b", 1.0), ("q", 1000, "B", 1.0), ("q", 1001, "c", 1)
+    )
+    found = reasons(table, Params(1.0, 1, 0, 0.0))
+    assert found == {("q", 1000): "duplicate_text", ("q", 1001): "over_limit"}
 
 
 # ---- negatives ----------------------------------------------------------------------------
@@ -274,6 +289,49 @@ def test_texts_and_scores_meet_by_id_and_not_by_position():
     assert rows.reward[("q1", 2)] == 3.0
     assert rows.cluster_id[("q1", 2)] == "c1"
     assert rows.negative_kind[("q1", 1000)] == "other_question"
+
+
+def test_the_same_text_has_one_reward_and_never_beats_a_text_that_beats_it():
+    # y lies between two ratings of x: (4 + 1) / 2 = 2.5 beats 2.0
+    questions, candidates, negatives, given = course()
+    own = (candidates.question_id == "q1") & (candidates.candidate_index < 3)
+    words = dict(zip(range(3), ["Same text.", " same  TEXT.", "y"], strict=True))
+    candidates = candidates.assign(
+        explanation=candidates.explanation.mask(own, candidates.candidate_index.map(words))
+    )
+    values = {0: 4.0, 1: 1.0, 2: 2.0}
+    rated = (given.question_id == "q1") & given.candidate_index.isin(values)
+    rated &= given.role == "reward"
+    given = given.assign(value=given.value.mask(rated, given.candidate_index.map(values)))
+    table = rewarded_texts(questions, candidates, negatives, given)
+    rows = table[table.question_id == "q1"].set_index("candidate_index").reward
+    assert rows[[0, 1, 2]].tolist() == [2.5, 2.5, 2.0]
+    others = rows.drop([0, 1, 2])
+    as_given = rewarded_texts(*course())
+    before = as_given[as_given.question_id == "q1"].set_index("candidate_index").reward
+    assert others.tolist() == before.drop([0, 1, 2]).tolist()
+
+
+def test_an_unscored_copy_takes_no_reward_and_gives_none():
+    questions, candidates, negatives, given = course()
+    own = (candidates.question_id == "q1") & (candidates.candidate_index < 2)
+    candidates = candidates.assign(explanation=candidates.explanation.mask(own, "the same"))
+    table = rewarded_texts(questions, candidates, negatives, given.iloc[2:])  # q1, 0 is unscored
+    rows = table.set_index(["question_id", "candidate_index"]).reward
+    assert np.isnan(rows[("q1", 0)])
+    assert rows[("q1", 1)] == 2.0
+
+
+def test_the_same_text_of_two_questions_has_two_rewards():
+    questions, candidates, negatives, given = course()
+    same = candidates.assign(explanation="the same")
+    table = rewarded_texts(questions, same, negatives, given)
+    ours = table[table.origin != "negative"].groupby("question_id").reward
+    apart = rewarded_texts(questions, candidates, negatives, given)
+    by_question = apart[apart.origin != "negative"].groupby("question_id").reward.mean()
+    assert ours.nunique().max() == 1
+    assert ours.mean().to_dict() == pytest.approx(by_question.to_dict())
+    assert by_question.nunique() > 1
 
 
 def test_a_dropped_score_row_shifts_no_other():
@@ -406,6 +464,19 @@ def test_another_question_changes_nothing_in_this_one(table: pd.DataFrame, given
     pd.testing.assert_frame_equal(
         found[found.question_id != "y"].reset_index(drop=True), pair_texts(table, given_)
     )
+
+
+@settings(max_examples=25, deadline=None)
+@given(tables(), SETTINGS)
+def test_no_two_texts_beat_each_other(table: pd.DataFrame, given_: Params):
+    same = table.groupby(["question_id", "text_key"]).reward.transform("mean")
+    shared = table.assign(reward=table.reward.mask(table.reward.notna(), same))
+    pairs = pair_texts(shared, replace(given_, pairs_per_question=1000))
+    keys = [
+        (q, metrics.comparable(c), metrics.comparable(r))
+        for q, c, r in zip(pairs.question_id, pairs.chosen, pairs.rejected, strict=True)
+    ]
+    assert not {(q, r, c) for q, c, r in keys} & set(keys)
 
 
 # ---- errors, report, stage ----------------------------------------------------------------

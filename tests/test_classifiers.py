@@ -1,5 +1,6 @@
 """The verifier: what it reads, what it says of it, and that a saved one says the same."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -210,10 +211,65 @@ def save(classifier: Classifier, folder: Path = Path("models/saved")) -> Path:
 
 def test_a_saved_classifier_gives_the_same_ratings(classifier: Classifier):
     learnt(classifier)
-    loaded = classifiers.load(save(classifier))
+    (loaded,) = classifiers.load(save(classifier))
     assert rate(loaded).tolist() == rate(classifier).tolist()
     assert (loaded.center, loaded.scale) == (classifier.center, classifier.scale)
     assert loaded.backbone == classifier.backbone
+
+
+def test_two_on_one_base_rate_as_each_does_alone_in_any_order(checkout: Path):
+    folders = [Path(f"models/verifier_reward/fold_{fold}") for fold in (0, 1)]
+    alone = [rate(classifiers.load(folder)[0]).tolist() for folder in folders]
+    assert alone[0] != alone[1]
+    both = classifiers.load_folds(Path("models/verifier_reward"))
+    assert sorted(both) == [0, 1]
+    for fold in (0, 1, 1, 0, 1, 0):
+        assert rate(both[fold]).tolist() == alone[fold]
+    turned = classifiers.load(*folders[::-1])
+    assert [rate(half).tolist() for half in turned] == alone[::-1]
+
+
+def test_each_of_two_on_one_base_has_its_own_stars(checkout: Path):
+    for fold, (center, scale) in enumerate([(2.0, 0.5), (3.0, 2.0)]):
+        made = classifiers.build(MODEL, seed=fold)
+        tiny_models.stir(made.model, seed=fold)
+        made.center, made.scale = center, scale
+        save(made, Path(f"models/halves/fold_{fold}"))
+    found = classifiers.load_folds(Path("models/halves"))
+    assert {fold: (half.center, half.scale) for fold, half in found.items()} == {
+        0: (2.0, 0.5),
+        1: (3.0, 2.0),
+    }
+
+
+def test_the_base_of_two_verifiers_is_in_memory_once(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+):
+    read, load_base = list[str](), checkpoints.load_base
+
+    def counted(model: Any, head: str) -> Any:
+        read.append(head)
+        return load_base(model, head=head)
+
+    monkeypatch.setattr(checkpoints, "load_base", counted)
+    one, other = classifiers.load_folds(Path("models/verifier_reward")).values()
+    assert read == ["score"]
+    assert one.model is other.model
+    names = [name for name, _ in one.model.named_parameters()]
+    assert sum("embed_tokens" in name for name in names) == 1
+    # two folds of LoRA and head beside it
+    for adapter in ("verifier_0", "verifier_1"):
+        assert sum(f"lora_A.{adapter}." in name for name in names) == 4  # two layers, q and v
+        assert sum(f"score.modules_to_save.{adapter}." in name for name in names) == 1
+
+
+def test_one_of_another_base_among_two_is_refused(checkout: Path):
+    folder = Path("models/verifier_reward")
+    manifest = json.loads((folder / "fold_1/manifest.json").read_text())
+    manifest["base"]["md5"] = "0" * 32
+    (folder / "fold_1/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="fold_1: trained on base 00"):
+        classifiers.load_folds(folder)
 
 
 def test_two_savings_have_the_same_bytes(classifier: Classifier):

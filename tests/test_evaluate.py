@@ -1,5 +1,6 @@
 """What policies say is measured alike, compared in pairs, and no reward is a headline."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from stages import evaluate
 from stages.pure import catalogue, comparison, measurements, metrics
 from stages.pure.comparison import Resampling
 from stages.pure.metrics import Value
-from stages.runtime import artifacts, bertscore, scorers
+from stages.runtime import artifacts, bertscore, classifiers, heldout, scorers
 from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.profile import Encoder
 from tests import invented
@@ -152,12 +153,13 @@ def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         asked.setdefault(name, []).append((list(texts), *rest))
         return np.array([float(len(text.split())) for text in texts])
 
+    monkeypatch.setattr(classifiers, "load_folds", lambda folder: {})
     monkeypatch.setattr(
         scorers, "verifier_ratings", lambda f, p, e, folds: remember("verifier", e, p, folds)
     )
-    monkeypatch.setattr(scorers, "judge_ratings", lambda f, c, e: remember("judge", e, c))
+    monkeypatch.setattr(heldout, "judge_ratings", lambda f, c, e: remember("judge", e, c))
     monkeypatch.setattr(
-        scorers,
+        heldout,
         "entailment_probabilities",
         lambda f, c, e, is_bare=False: remember("entailment", e, c, is_bare),
     )
@@ -170,9 +172,16 @@ def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
 def test_models_read_no_empty_text_and_it_is_null_not_zero(models: dict[str, list]):
     texts = final(said("sft", ("q4", 0, "two words"), ("q5", 0, "  ")))
     found = evaluate.ask_models(texts)
-    assert sorted(found) == ["entailment", "entailment_upstream", "judge", "verifier"]
-    assert all(values(column) == [2.0, None] for column in found.values())
-    assert found["judge"][1] == Value(None, "empty_text")
+    numbers = {name: values(column) for name, column in found.items()}
+    assert numbers == {
+        "entailment": [2.0, None],
+        "entailment_upstream": [2.0, None],
+        "entailment_margin": [0.0, None],  # these models hear no difference between options
+        "is_verbose": [0.0, None],
+        "judge": [2.0, None],
+        "verifier": [2.0, None],
+    }
+    assert {column[1] for column in found.values()} == {Value(None, "empty_text")}
     assert models["judge"][0][0] == ["two words"]
     assert models["judge"][0][1] == [texts.claim[0]]
     assert models["verifier"][0][1][0].endswith("Explain why it is yes")
@@ -182,8 +191,155 @@ def test_models_read_no_empty_text_and_it_is_null_not_zero(models: dict[str, lis
 def test_entailment_is_asked_with_a_sentence_and_upstreams_with_the_bare_option(models):
     texts = final(said("sft", ("q4", 0, "text")))
     evaluate.ask_models(texts)
-    claims = texts.claim.tolist()
-    assert models["entailment"] == [(["text"], claims, False), (["text"], claims, True)]
+    key, rival = ('The correct answer to "Is 4 so?" is ' + said for said in ("yes.", "no."))
+    asked = [(key, "yes", "Is 4 so?", "no"), (rival, "no", "Is 4 so?", "yes")]
+    assert models["entailment"] == [(["text"] * 2, asked, False), (["text"], asked[:1], True)]
+
+
+# ---- the key against the distractors -----------------------------------------------------
+
+
+def of_options(**options: str | None) -> pd.DataFrame:
+    """The question q4 with the given options (key A), and q5 as it is."""
+    questions = invented.questions()
+    is_q4 = questions.question_id == "q4"
+    for letter in "abcde":
+        name = f"option_{letter}"
+        questions[name] = questions[name].mask(is_q4, options.get(letter))
+    options_n = questions.options_n.mask(is_q4, len(options))
+    return questions.assign(key=questions.key.mask(is_q4, "A"), options_n=options_n)
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text entails an option by the number that it names for it: "up 0.5"."""
+
+    def entailed(folder: Path, claims: list, texts: list[str], is_bare: bool = False) -> np.ndarray:
+        said = [dict(part.split() for part in text.split(", ")) for text in texts]
+        return np.array([float(s[claim[1]]) for s, claim in zip(said, claims, strict=True)])
+
+    monkeypatch.setattr(heldout, "entailment_probabilities", entailed)
+
+
+@pytest.mark.usefixtures("models", "heard")
+def test_the_margin_is_over_the_best_distractor_of_the_text():
+    questions = of_options(a="up", b="down", c="left", d="right")
+    said_of_q4 = [
+        "up 0.75, down 0.25, left 0.5, right 0",  # .75 - .5
+        "up 0.25, down 0.25, left 0.25, right 1",  # .25 - 1
+        "up 1, down 0, left 0, right 0",
+        "",
+        "up 0.5, down 0.5, left 0, right 0",
+    ]
+    tables = [said("sft", *[("q4", i, text) for i, text in enumerate(said_of_q4)])]
+    texts = measurements.final_texts(questions, tables)
+    found = evaluate.ask_models(texts)
+    assert values(found["entailment"]) == [0.75, 0.25, 1.0, None, 0.5]
+    assert values(found["entailment_margin"]) == [0.25, -0.75, 1.0, None, 0.0]
+    assert found["entailment_margin"][3] == Value(None, "empty_text")
+
+
+@pytest.mark.usefixtures("models", "heard")
+def test_a_question_of_one_option_has_no_margin():
+    questions = of_options(a="yes")
+    table = said("sft", ("q4", 0, "yes 0.75"), ("q5", 0, "yes 0.75, no 0.5"), ("q4", 1, " "))
+    texts = measurements.final_texts(questions, [table])
+    found = dict(
+        zip(texts.explanation, evaluate.ask_models(texts)["entailment_margin"], strict=True)
+    )
+    assert found == {
+        "yes 0.75": Value(None, "no_distractor"),
+        "yes 0.75, no 0.5": Value(0.25),
+        " ": Value(None, "empty_text"),
+    }
+    alone = measurements.final_texts(questions, [table[table.question_id == "q4"]])
+    assert values(evaluate.ask_models(alone)["entailment_margin"]) == [None, None]
+
+
+def test_every_distractor_of_every_text_is_a_rival_and_the_key_is_none():
+    questions = of_options(a="up", b="down", c="left")
+    tables = [said("sft", ("q4", 0, "one"), ("q4", 1, " "), ("q5", 0, "two"))]
+    rivals = measurements.rival_claims(measurements.final_texts(questions, tables))
+    assert rivals.position.tolist() == [0, 0, 2]
+    assert [claim[1] for claim in rivals.claim] == ["down", "left", "no"]
+    assert rivals.explanation.tolist() == ["one", "one", "two"]
+
+
+def test_texts_of_which_none_is_said_are_no_error(models: dict[str, list]):
+    found = evaluate.ask_models(final(said("sft", ("q4", 0, ""))))
+    assert {tuple(values(column)) for column in found.values()} == {(None,)}
+
+
+def test_verbose_is_by_the_bare_option_as_upstreams():
+    texts = final(said("sft", ("q4", 0, "x" * 401), ("q4", 1, "x" * 401), ("q5", 0, "x" * 400)))
+    entailed = [Value(0.04), Value(0.06), Value(0.04)]
+    order = texts.explanation_index.tolist(), texts.question_id.tolist()
+    assert order == ([0, 1, 0], ["q4", "q4", "q5"])
+    assert values(measurements.verbose_flags(texts, entailed)) == [1.0, 0.0, 0.0]
+    nulls = [Value(None, "empty_text")] * 3
+    assert measurements.verbose_flags(texts, nulls) == nulls
+
+
+# ---- corpus BLEU, and what no model generated --------------------------------------------
+
+
+def test_corpus_bleu_by_hand_is_of_each_policy_and_decoding():
+    student = said("student", ("q4", 0, "a b c d e"), ("q5", 0, "v w x y z"))
+    sampled = said("sft", ("q4", 0, "a b c d e"), ("q5", 0, "v w x y u"))
+    greedy = sampled.assign(decoding="greedy", explanation=["a b c d e", "v w x y z"])
+    found = measurements.corpus_bleus(final(student, sampled, greedy))
+    # of two texts of 5 words, 9 of 10 words, 7 of 8, 5 of 6 and 3 of 4 are found
+    by_hand = (9 / 10 * 7 / 8 * 5 / 6 * 3 / 4) ** 0.25
+    assert found == {
+        "sft_corpus_bleu_score": pytest.approx(by_hand),
+        "sft_greedy_corpus_bleu_score": pytest.approx(1.0),
+    }  # a student without another has no number
+
+
+def test_corpus_bleu_of_a_student_is_against_the_others_only():
+    texts = final(said("student", ("q4", 0, "a b c d e"), ("q4", 1, "a b c d e"), ("q5", 0, "x")))
+    assert measurements.corpus_bleus(texts) == {"student_corpus_bleu_score": pytest.approx(1.0)}
+    other = final(said("student", ("q4", 0, "a b c d e"), ("q4", 1, "v w x y z")))
+    assert measurements.corpus_bleus(other)["student_corpus_bleu_score"] < 0.1
+
+
+def test_without_a_students_text_there_is_no_corpus_bleu():
+    assert measurements.corpus_bleus(final(said("sft", ("q4", 0, "a b c d e")))) == {}
+
+
+def test_an_empty_text_costs_the_corpus_brevity():
+    student = said("student", ("q4", 0, "a b c d e"), ("q5", 0, "v w x y z"))
+    texts = final(student, said("sft", ("q4", 0, "a b c d e"), ("q5", 0, "")))
+    # everything said is right, with 5 words for 10: e^(1 - 10 / 5)
+    assert measurements.corpus_bleus(texts)["sft_corpus_bleu_score"] == pytest.approx(np.exp(-1))
+
+
+def test_a_students_text_has_no_tokens_and_did_not_stop():
+    texts = final(said("student", ("q4", 0, "a b")), said("dpo", ("q4", 0, "a b c")))
+    found = measurements.surface(texts)
+    by_policy = [
+        dict(zip(texts.policy, found[name], strict=True)) for name in ("tokens", "stopped")
+    ]
+    assert by_policy == [
+        {"student": Value(None, "not_generated"), "dpo": Value(3.0)},
+        {"student": Value(None, "not_generated"), "dpo": Value(1.0)},
+    ]
+    assert None not in values(found["words"])
+
+
+def test_no_mean_counts_what_was_not_generated():
+    texts = final(said("student", ("q4", 0, "a b"), ("q5", 0, "c")), said("sft", ("q4", 0, "a")))
+    role_of = catalogue.roles(SCORERS)
+    table = measurements.long_rows(texts, measurements.surface(texts), role_of)
+    means = comparison.policy_means(table, HOW)
+    for metric in ("tokens", "stopped"):
+        student = one(means, policy="student", metric=metric, course="all")
+        assert np.isnan(student["mean"])
+        assert (student.questions_n, student.null_n) == (0, 2)
+        assert one(means, policy="sft", metric=metric, course="all")["mean"] == 1.0
+        both = comparison.comparisons(table, ["acr"], HOW)
+        both = both[(both.metric == metric) & (both.course == "all")]
+        assert both[both.policy_b == "student"].difference.isna().all()
 
 
 def test_a_text_that_a_model_cannot_read_is_null_with_its_reason():
@@ -484,6 +640,15 @@ def test_the_stage_writes_valid_tables_and_the_same_bytes_again(
     assert '"test_clusters_n": 2' in report
     assert '"dpo_minus_sft_oracle_frac"' not in report  # null is no number
     assert '"dpo_oracle_null_n": 2' in report
+    numbers = json.loads(report)["metrics"]
+    assert {f"{name}_stopped_frac" for name in ("sft", "dpo", "ilearner")} <= set(numbers)
+    assert "student_stopped_frac" not in numbers
+    students = written[(written.policy == "student") & written.metric.isin(["tokens", "stopped"])]
+    assert set(students.reason) == {"not_generated"}
+    ours = {name for name in numbers if name.endswith("corpus_bleu_score")}
+    assert {"sft_corpus_bleu_score", "dpo_corpus_bleu_score"} <= ours
+    assert all(0 <= numbers[name] <= 1 for name in ours)
+    assert written[written.metric == "entailment_margin"].role.eq("heldout").all()
 
 
 def test_the_headline_is_checked_before_any_model_is_asked(

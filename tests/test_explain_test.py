@@ -12,7 +12,7 @@ from schemas.explanations import Explanations
 from schemas.questions import Questions
 from stages import explain_test as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import artifacts, checkpoints
+from stages.runtime import artifacts, checkpoints, generation
 from stages.runtime.generation import Decoding, Generated
 from tests import tiny_models
 from tests.tiny_models import DECODING, Stage, course, reported
@@ -40,7 +40,7 @@ def asked(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any
         kind = "greedy" if decoding.temperature is None else "sampled"
         return [Generated(f"{kind} {i}", 2, i > 1, 7) for i in range(len(prompts))]
 
-    monkeypatch.setattr(stage, "generate", generate)
+    monkeypatch.setattr(generation, "generate", generate)
     return calls
 
 

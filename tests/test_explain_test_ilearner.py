@@ -16,7 +16,7 @@ from schemas.explanations import Explanations
 from schemas.questions import Questions
 from stages import explain_test_ilearner as stage
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
-from stages.runtime import artifacts, checkpoints, scorers
+from stages.runtime import artifacts, checkpoints, classifiers, generation, scorers
 from stages.runtime.generation import Generated
 from tests.tiny_models import Stage, course, reported
 
@@ -24,6 +24,7 @@ pytest_plugins = ["tests.tiny_fixtures"]
 
 NAN = float("nan")
 TEST = [f"q{n}" for n in range(14, 20)]
+HALVES = "the halves of models/verifier_reward"
 QUESTIONS = {row["question_id"]: row for row in distinct_questions(course()).to_dict("records")}
 
 
@@ -40,6 +41,11 @@ class Loop:
     labels: list[str] = field(default_factory=list)
     rated: list[list[str]] = field(default_factory=list)
     folds: list[int] = field(default_factory=list)
+    loaded: list[Path] = field(default_factory=list)  # verifiers
+
+    def load(self, folder: Path) -> str:
+        self.loaded.append(folder)
+        return HALVES
 
     def generate(self, _: Any, tokenizer: Any, prompts: Any, *rest: Any) -> list[Generated]:
         texts = [tokenizer.decode(ids) for ids in prompts]
@@ -60,9 +66,9 @@ class Loop:
         return sum(decoding in label for label in self.labels) - 1
 
     def rate(
-        self, folder: Path, prompts: list[str], texts: list[str], folds: np.ndarray
+        self, halves: Any, prompts: list[str], texts: list[str], folds: np.ndarray
     ) -> np.ndarray:
-        assert folder == Path("models/verifier_reward")
+        assert halves == HALVES
         self.rated.append(prompts)
         self.folds += folds.tolist()
         found = []
@@ -79,7 +85,8 @@ Run = Callable[..., pd.DataFrame]
 @pytest.fixture
 def loop(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     made = Loop()
-    monkeypatch.setattr(stage, "generate", made.generate)
+    monkeypatch.setattr(generation, "generate", made.generate)
+    monkeypatch.setattr(classifiers, "load_folds", made.load)
     monkeypatch.setattr(scorers, "verifier_ratings", made.rate)
     monkeypatch.setattr(checkpoints, "load_policy", lambda *_: None)
     return made
@@ -131,6 +138,11 @@ def test_the_verifier_always_reads_the_plain_prompt(loop: Loop, run: Run):
     plain = [render_prompt(QUESTIONS[name]) for name in TEST[:2]]
     assert loop.rated == [plain] * 6
     assert set(loop.folds) == {scorers.NOT_TRAINED_ON}
+
+
+def test_the_verifier_is_read_once_for_all_rounds(loop: Loop, run: Run):
+    run(rounds=3)
+    assert loop.loaded == [Path("models/verifier_reward")]
 
 
 def test_every_round_draws_anew(loop: Loop, run: Run):
@@ -299,11 +311,10 @@ def test_the_first_round_is_what_the_sft_policy_says_in_one_pass(checkout: Path,
 def test_a_rating_of_the_stage_is_the_mean_of_both_halves(checkout: Path):
     answers = [Generated("In the meadow.", 3, True, 1), Generated("", 0, True, 1)]
     prompt = render_prompt(QUESTIONS["q14"])
-    (rated, empty) = stage.rate([prompt, prompt], answers)
-    halves = [
-        scorers.verifier_ratings(stage.VERIFIER, [prompt], ["In the meadow."], np.array([fold]))[0]
-        for fold in (0, 1)
-    ]
+    verifier = classifiers.load_folds(stage.VERIFIER)
+    (rated, empty) = stage.rate(verifier, [prompt, prompt], answers)
+    halves = [half.ratings([prompt], ["In the meadow."])[0] for half in verifier.values()]
+    assert halves[0] != halves[1]
     assert rated == pytest.approx(np.mean(halves))
     assert np.isnan(empty)
 

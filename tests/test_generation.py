@@ -10,8 +10,16 @@ import pytest
 
 from stages.pure.prompts import render_prompt
 from stages.runtime import checkpoints, generation
-from stages.runtime.generation import Decoding, Generated, batch_seed, decodings, finish
-from tests.tiny_models import MODEL, course
+from stages.runtime.generation import (
+    Decoding,
+    Generated,
+    Writer,
+    batch_seed,
+    decodings,
+    finish,
+    load_writer,
+)
+from tests.tiny_models import GENERATION, MODEL, course
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -172,6 +180,63 @@ def test_what_a_model_ships_as_its_own_decoding_is_not_used(
 
 def test_no_prompts_have_no_answers(answer: Any):
     assert answer([]) == []
+
+
+# ---- a writer ----------------------------------------------------------------------------
+
+
+def asked_in_words() -> list[str]:
+    rows = course().drop_duplicates("question_id").head(5).to_dict("records")
+    return [render_prompt(row) for row in rows]
+
+
+def writer(max_length: int = MODEL.max_length) -> Writer:
+    return load_writer(replace(MODEL, max_length=max_length), GENERATION, Path("models/sft"))
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_writer_answers_as_generate_does_to_the_encoded_prompts():
+    own, texts = writer(), asked_in_words()
+    encoded = [checkpoints.encode_prompt(own.tokenizer, text, {}) for text in texts]
+    limits = (GENERATION.batch_size, GENERATION.max_new_tokens, 3, "x")
+    wanted = generation.generate(own.policy, own.tokenizer, encoded, SAMPLED, *limits)
+    assert own.answer(texts, SAMPLED, 3, "x") == wanted
+    assert len({one.text for one in wanted}) > 1
+    assert max(one.tokens_n for one in wanted) <= GENERATION.max_new_tokens
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_writer_asks_in_the_template_of_the_profile(monkeypatch: pytest.MonkeyPatch):
+    seen: list[dict[str, Any]] = []
+    encode = checkpoints.encode_prompt
+
+    def encoded(tokenizer: Any, text: str, kwargs: dict[str, Any]) -> list[int]:
+        seen.append(kwargs)
+        return encode(tokenizer, text, kwargs)
+
+    monkeypatch.setattr(checkpoints, "encode_prompt", encoded)
+    kwargs = {"enable_thinking": False}
+    model = replace(MODEL, chat_template_kwargs=kwargs)
+    load_writer(model, GENERATION, Path("models/sft")).answer(["Why?"], GREEDY, 1, "x")
+    assert seen == [kwargs]
+
+
+@pytest.mark.usefixtures("checkout")
+def test_prompts_longer_than_training_saw_are_counted_and_answered(
+    caplog: pytest.LogCaptureFixture,
+):
+    own, texts = writer(), asked_in_words()
+    lengths = sorted(len(checkpoints.encode_prompt(own.tokenizer, text, {})) for text in texts)
+    limit = lengths[2]
+    wanted = own.answer(texts, GREEDY, 1, "explain")
+    assert caplog.messages == []
+    longer = sum(length > limit for length in lengths)
+    assert 0 < longer < 3  # one of exactly the limit is none
+    assert writer(limit).answer(texts, GREEDY, 1, "explain") == wanted
+    assert caplog.messages == [
+        f"explain: {longer} of 5 prompts have more than {limit} tokens "
+        "(model.max_length of the profile)."
+    ]
 
 
 # ---- decodings -----------------------------------------------------------------------------

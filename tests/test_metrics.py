@@ -18,6 +18,7 @@ from stages.pure.metrics import (
     has_url,
     is_evasive,
     is_loop,
+    is_verbose,
     stem,
     tokens,
     words,
@@ -150,6 +151,17 @@ def test_an_address_is_found(text: str):
 @pytest.mark.parametrize("text", ["", "e.g. this", "at pH 7.4", "the end.Next one", "a.complete"])
 def test_ordinary_text_has_no_address(text: str):
     assert has_url(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("characters", "entailed", "flag"),
+    [(401, 0.049, 1.0), (400, 0.049, 0.0), (401, 0.05, 0.0), (9000, 0.0, 1.0), (0, 0.0, 0.0)],
+)
+def test_verbose_is_a_long_text_that_entails_next_to_nothing(
+    characters: int, entailed: float, flag: float
+):
+    assert is_verbose("x" * characters, entailed) == Value(flag)
+    assert is_verbose(" " * characters, entailed) == Value(flag)  # upstream counts characters
 
 
 def test_bleu_of_the_same_text_is_one():

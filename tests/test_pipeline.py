@@ -34,12 +34,15 @@ PLUMBING = frozenset(
         "stages/__init__.py",  # the route in words
         "stages/pure/__init__.py",
         "stages/runtime/__init__.py",
-        "stages/runtime/artifacts.py",  # validates, sorts by key, writes
+        "stages/runtime/artifacts.py",  # validates and writes, complete or not at all
         "stages/runtime/params.py",  # hands over exactly what dvc.yaml declares
         "stages/runtime/run.py",  # calls the other three
         "stages/runtime/tracking.py",  # runs after the outputs are written
     )
 )
+
+# What the plumbing writes with: the bytes of every table, report and curve.
+WRITTEN_BY = {"stages/runtime/formats.py"}
 
 each_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 
@@ -49,7 +52,7 @@ def code_of(stage: Stage) -> set[str]:
     modules = closure(Path(f"stages/{stage.module}.py"), PLUMBING)
     read = {path for module in modules for path in read_files(module)}
     schemas = {Path("schemas") / f"{name}.py" for name in map(table_of, tables(stage)) if name}
-    return {path.as_posix() for path in modules | read | schemas}
+    return {path.as_posix() for path in modules | read | schemas} | WRITTEN_BY
 
 
 def declared_code(stage: Stage) -> set[str]:
@@ -133,6 +136,13 @@ def test_no_dependency_on_code_is_superfluous(stage: Stage):
 
 def test_plumbing_is_named_by_files_that_exist():
     assert [str(path) for path in PLUMBING if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def test_the_deepspeed_file_of_a_profile_is_a_dependency_of_the_stages_that_read_it(profile: Path):
+    if file := yaml.safe_load(profile.read_text())["model"]["deepspeed"]:
+        readers = {stage.module for stage in STAGES if file in stage.deps}
+        assert readers == {"train_sft", "train_dpo"}
 
 
 def test_every_query_and_template_belongs_to_a_stage_or_to_the_query_command():

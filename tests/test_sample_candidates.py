@@ -13,7 +13,7 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages import sample_candidates as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import artifacts, checkpoints
+from stages.runtime import artifacts, checkpoints, generation
 from stages.runtime.generation import Decoding, Generated
 from tests.tiny_models import MODEL, Stage, course, reported
 
@@ -95,7 +95,7 @@ def asked(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any
         n = len(calls)
         return [Generated(f"call {n} prompt {i}", 4, i != 0, n) for i in range(len(prompts))]
 
-    monkeypatch.setattr(stage, "generate", generate)
+    monkeypatch.setattr(generation, "generate", generate)
     return calls
 
 
@@ -189,6 +189,19 @@ def test_nothing_to_sample_is_refused(checkout: Path, run_stage: Stage, changed:
     with pytest.raises(InputError, match="give no sample"):
         run(run_stage, **changed)
     assert not Candidates.path().exists()
+
+
+def test_one_more_temperature_leaves_the_other_samples_as_they_were(
+    checkout: Path, run_stage: Stage
+):
+    columns = ["question_id", "temperature", "seed", "explanation", "tokens_n"]
+    two, three = (
+        found[found.origin == "sft"][columns]
+        for found in (run(run_stage, temperatures=TEMPERATURES[:n]) for n in (2, 3))
+    )
+    kept = three[three.temperature != TEMPERATURES[2]]
+    assert len(two) == len(kept) == 16
+    pd.testing.assert_frame_equal(two.reset_index(drop=True), kept.reset_index(drop=True))
 
 
 def test_samples_of_one_question_differ(checkout: Path, run_stage: Stage):

@@ -17,7 +17,7 @@ from stages import score_candidates as stage
 from stages.pure.claims import Claim
 from stages.pure.prompts import declarative, render_prompt
 from stages.pure.scoring import check_nulls, means_by_kind, model_values, texts_to_score
-from stages.runtime import artifacts, params, scorers, tracking
+from stages.runtime import artifacts, heldout, params, scorers, tracking
 from stages.runtime.checkpoints import BASE_DIR
 from stages.score_candidates import check_roles, score_texts, summarize
 from tests import invented
@@ -60,11 +60,15 @@ class Fake:
         return 1 - yes if is_bare else yes
 
 
+def fake_halves(folder: Path) -> dict[int, Any]:
+    return {fold: Fake(folder / f"fold_{fold}") for fold in (0, 1)}
+
+
 @pytest.fixture(autouse=True)
 def _fake_models(monkeypatch):
     Fake.asked = []
-    monkeypatch.setattr(scorers.classifiers, "load", Fake)
-    monkeypatch.setattr(scorers.alignment, "load", Fake)
+    monkeypatch.setattr(stage.classifiers, "load_folds", fake_halves)
+    monkeypatch.setattr(heldout.alignment, "load", Fake)
 
 
 P, Q = ((f"it is {name}", name, "Which?") for name in "pq")
@@ -80,7 +84,8 @@ def given_texts(questions: pd.DataFrame | None = None) -> pd.DataFrame:
 
 def rate(folds: list[int], texts: list[str] | None = None) -> list[float]:
     texts = texts or ["one two"] * len(folds)
-    return scorers.verifier_ratings(Path("v"), ["p"] * len(folds), texts, np.array(folds)).tolist()
+    halves, prompts = fake_halves(Path("v")), ["p"] * len(folds)
+    return scorers.verifier_ratings(halves, prompts, texts, np.array(folds)).tolist()
 
 
 def test_a_train_question_is_rated_by_the_half_that_did_not_see_it():
@@ -93,7 +98,7 @@ def test_any_other_question_is_rated_by_the_mean_of_both_halves():
     assert rate([-1]) == [2.25]
 
 
-def test_a_half_that_is_not_needed_is_not_loaded():
+def test_a_half_that_is_not_needed_is_not_asked():
     rate([1, 1])
     assert {folder for folder, _ in Fake.asked} == {"v/fold_1"}
 
@@ -105,31 +110,32 @@ def test_a_text_that_one_half_cannot_read_has_no_rating():
 @pytest.mark.parametrize("folds", [[2], [-2], [0, 1]])
 def test_folds_that_mean_nothing_are_refused(folds: list[int]):
     with pytest.raises(ValueError, match="folds"):
-        scorers.verifier_ratings(Path("v"), ["p"], ["t"], np.array(folds))
+        scorers.verifier_ratings(fake_halves(Path("v")), ["p"], ["t"], np.array(folds))
 
 
 def test_a_text_is_scored_once_and_its_value_goes_to_every_copy():
-    values = scorers.judge_ratings(Path("j"), [P, P, Q, P], ["b c", "a", "b c", "b c"])
+    values = heldout.judge_ratings(Path("j"), [P, P, Q, P], ["b c", "a", "b c", "b c"])
     assert values.tolist() == [2.0, 1.0, 2.0, 2.0]
     assert [pair for _, pair in Fake.asked] == [(P, "a"), (P, "b c"), (Q, "b c")]
 
 
 def test_what_is_asked_does_not_depend_on_the_order_of_the_rows():
-    scorers.judge_ratings(Path("j"), [P, Q], ["a", "b"])
+    heldout.judge_ratings(Path("j"), [P, Q], ["a", "b"])
     forward, Fake.asked = Fake.asked, []
-    scorers.judge_ratings(Path("j"), [Q, P], ["b", "a"])
+    heldout.judge_ratings(Path("j"), [Q, P], ["b", "a"])
     assert Fake.asked == forward
 
 
 def test_entailment_is_of_the_sentence_unless_the_bare_option_is_asked_for():
     asked = Path("e"), [P, P], ["yes", "no"]
-    assert scorers.entailment_probabilities(*asked).tolist() == [0.75, 0.25]
-    assert scorers.entailment_probabilities(*asked, is_bare=True).tolist() == [0.25, 0.75]
+    assert heldout.entailment_probabilities(*asked).tolist() == [0.75, 0.25]
+    assert heldout.entailment_probabilities(*asked, is_bare=True).tolist() == [0.25, 0.75]
 
 
 def test_no_text_gives_no_value():
-    assert scorers.judge_ratings(Path("j"), [], []).shape == (0,)
-    assert scorers.verifier_ratings(Path("v"), [], [], np.array([], dtype=int)).shape == (0,)
+    assert heldout.judge_ratings(Path("j"), [], []).shape == (0,)
+    nothing = np.array([], dtype=int)
+    assert scorers.verifier_ratings(fake_halves(Path("v")), [], [], nothing).shape == (0,)
 
 
 def test_a_scorer_that_loses_a_text_is_caught():

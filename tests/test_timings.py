@@ -14,12 +14,11 @@ from schemas.questions import Questions
 from stages import timings
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
 from stages.runtime import artifacts, checkpoints, classifiers, params, scorers
-from stages.runtime.checkpoints import load_tokenizer
-from stages.runtime.generation import Decoding, Generated
+from stages.runtime.generation import Decoding, Generated, load_writer
 from stages.timings import Answerer, Rounds, in_rounds, measure, one_pass, rate, summarize
 from tests import tiny_models
 from tests.imports import ROOT
-from tests.tiny_models import MODEL, course
+from tests.tiny_models import GENERATION, MODEL, course
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -62,7 +61,8 @@ class Half:
 
 def rounds_of(told: Any, *halves: Any) -> list[str]:
     """The texts of the rounds on the first question."""
-    return [answer.text for answer in in_rounds(told, list(halves), HOW, questions()[0])]
+    verifier = dict(enumerate(halves))
+    return [answer.text for answer in in_rounds(told, verifier, HOW, questions()[0])]
 
 
 # ---- the rounds --------------------------------------------------------------------------
@@ -76,14 +76,14 @@ def test_a_rating_that_is_high_enough_ends_the_rounds():
 
 def test_each_round_shows_the_text_and_the_rating_of_the_last():
     told, (question, _) = Told("bad", "bad", "bad", "bad"), questions()
-    rounds_of(told, Half(bad=1.5))
+    rounds_of(told, Half(bad=1.0), Half(bad=2.0))
     again = render_refinement(question, "bad", 1.5)
     assert told.prompts == [render_prompt(question), again, again, again]
 
 
 def test_an_unrated_text_does_not_end_the_rounds_and_is_asked_for_afresh():
     told, (question, _) = Told("", "", "", ""), questions()
-    assert rounds_of(told, Half()) == [""] * HOW.rounds
+    assert rounds_of(told, Half(), Half()) == [""] * HOW.rounds
     assert told.prompts == [render_prompt(question)] * HOW.rounds
 
 
@@ -138,23 +138,22 @@ def trained(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("trained")
 def test_the_rating_in_the_loop_is_the_one_of_the_stage():
-    folder = Path("models/verifier_reward")
-    halves = [classifiers.load(folder / f"fold_{fold}") for fold in scorers.FOLDS]
+    halves = classifiers.load_folds(Path("models/verifier_reward"))
     prompts = [render_prompt(question) for question in questions(3)]
     texts = ["in the meadow", "because", "it finds its food there"]
     folds = np.full(3, scorers.NOT_TRAINED_ON)
-    wanted = scorers.verifier_ratings(folder, prompts, texts, folds)
+    wanted = scorers.verifier_ratings(halves, prompts, texts, folds)
     found = [rate(halves, prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
     assert found == pytest.approx(wanted.tolist(), abs=1e-5)
 
 
 @pytest.mark.usefixtures("trained")
 def test_every_policy_is_measured_on_the_same_questions(monkeypatch: pytest.MonkeyPatch):
-    loaded, load = [], classifiers.load
+    loaded, load = list[Path](), classifiers.load
 
-    def counted(folder: Path) -> Any:
-        loaded.append(folder)
-        return load(folder)
+    def counted(*folders: Path) -> Any:
+        loaded.extend(folders)
+        return load(*folders)
 
     monkeypatch.setattr(classifiers, "load", counted)
     rows = timings.measure_all(GIVEN, questions(3))
@@ -164,15 +163,17 @@ def test_every_policy_is_measured_on_the_same_questions(monkeypatch: pytest.Monk
     assert (rows.seconds > 0).all()
     # no rating reaches six stars, so all three rounds are asked for
     assert rows.rounds_n.tolist() == [1] * 6 + [3] * 3
-    assert len(loaded) == 2, "loading the verifier is no part of a question's time"
+    assert [folder.name for folder in loaded] == ["fold_0", "fold_1"], (
+        "loading the verifier is no part of a question's time"
+    )
 
 
 @pytest.mark.usefixtures("trained")
 def test_the_adapter_of_the_policy_answers():
     answers = []
     for adapter in ("sft", "dpo"):
-        policy = timings.checkpoints.load_policy(MODEL, Path("models") / adapter)
-        own = Answerer(policy, load_tokenizer(MODEL), MODEL, DECODING, 8, 13)
+        writer = load_writer(MODEL, GENERATION, Path("models") / adapter)
+        own = Answerer(writer, DECODING, 13)
         answers.append([one_pass(own, q)[0].text for q in questions(4)])
         assert answers[-1] == [one_pass(own, q)[0].text for q in questions(4)]
     assert answers[0] != answers[1]

@@ -1,5 +1,8 @@
 """DPO: what a pair becomes, where policy and reference start, and what is watched."""
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from math import log
@@ -14,7 +17,7 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from stages import train_dpo as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import artifacts, checkpoints
+from stages.runtime import artifacts, checkpoints, generation
 from stages.runtime import training as trainers
 from stages.runtime.generation import Generated
 from tests import invented
@@ -160,6 +163,81 @@ def test_pairs_that_are_all_too_long_are_refused(run_stage: Stage):
     assert not stage.FOLDER.exists()
 
 
+# ---- settings ------------------------------------------------------------------------------
+
+
+def test_the_losses_are_those_that_the_installed_trainer_knows():
+    import trl
+
+    source = inspect.getsource(trl.DPOTrainer._compute_loss)
+    known = [
+        str(node.comparators[0].value)
+        for node in ast.walk(ast.parse(textwrap.dedent(source)))
+        if isinstance(node, ast.Compare)
+        and isinstance(node.left, ast.Name)
+        and node.left.id == "loss_type"
+        and isinstance(node.comparators[0], ast.Constant)
+    ]
+    assert len(known) > 10
+    assert sorted(stage.LOSSES) == sorted(known)
+
+
+def params(**changed: Any) -> stage.Params:
+    return stage.Params(**SCIENCE | changed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        *[{"loss_type": [name], "label_smoothing": 0.001} for name in stage.LOSSES],
+        {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.2]},
+        {"loss_type": ["sigmoid", "sft"]},  # weights of 1
+        {"label_smoothing": 0.49},
+        {"ld_alpha": 0.0},
+        {"ld_alpha": 1},
+        {"beta": 1e-6},
+    ],
+)
+def test_settings_that_can_be_meant_are_taken(changed: dict[str, Any]):
+    stage.check(params(**changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"loss_type": ["sigmoid_norms"]}, r"loss_type: 'sigmoid_norms': did you mean 'sigmoid_no"),
+        ({"loss_type": ["sigmoid", "hinje"]}, "loss_type: 'hinje': did you mean 'hinge'"),
+        ({"loss_type": ["IPO"]}, "loss_type: 'IPO': use one of .*'ipo'"),
+        ({"loss_type": ["zzz"]}, "loss_type: 'zzz': use one of .*'sigmoid'"),
+        ({"loss_type": []}, r"loss_type: \[\]: name at least one"),
+        ({"loss_weights": [1.0, 0.2]}, r"loss_weights: \[1.0, 0.2\]: give one for each of"),
+        ({"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0]}, "loss_weights"),
+        ({"loss_weights": []}, "loss_weights"),
+        ({"beta": 0}, "beta: 0: give a number above 0"),
+        ({"beta": -0.1}, "beta: -0.1"),
+        ({"beta": float("nan")}, "beta: nan"),
+        ({"label_smoothing": 0.5}, "label_smoothing: 0.5: give 0 or more and less than 0.5"),
+        ({"label_smoothing": -0.1}, "label_smoothing: -0.1"),
+        ({"loss_type": ["exo_pair"]}, "label_smoothing: 0.0: 'exo_pair' needs more than 0"),
+        ({"ld_alpha": 1.1}, "ld_alpha: 1.1: give 0 to 1, or null"),
+        ({"ld_alpha": -0.1}, "ld_alpha: -0.1"),
+    ],
+)
+@pytest.mark.usefixtures("_pairs")
+def test_settings_that_cannot_be_meant_are_refused_before_a_model_is_read(
+    monkeypatch: pytest.MonkeyPatch, run_stage: Stage, changed: dict[str, Any], message: str
+):
+    def read(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a model was read")
+
+    for name in ("load_tokenizer", "load_policy"):
+        monkeypatch.setattr(checkpoints, name, read)
+    with pytest.raises(InputError, match=rf"train_dpo\.{message}"):
+        run_stage(stage.main, train_dpo=SCIENCE | changed)
+    assert not stage.FOLDER.exists()
+
+
 # ---- what is watched -----------------------------------------------------------------------
 
 Asked = list[tuple[bool, list[str], str]]
@@ -176,7 +254,7 @@ def watched(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[G
             asked.append((policy.training, texts, rest[-1]))
             return answers
 
-        monkeypatch.setattr(stage, "generate", generate)
+        monkeypatch.setattr(generation, "generate", generate)
         return asked
 
     return prepare

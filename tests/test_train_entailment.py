@@ -12,8 +12,9 @@ from schemas.questions import Questions
 from stages import train_entailment
 from stages.pure.claims import claim, claim_key
 from stages.pure.prompts import distractor_texts
-from stages.runtime import alignment, artifacts
+from stages.runtime import alignment, artifacts, checkpoints
 from stages.runtime.alignment import Examples
+from stages.runtime.digests import dvc_md5
 from tests.tiny_models import Stage, course, reported, tree_bytes
 
 pytest_plugins = ["tests.tiny_fixtures"]
@@ -168,6 +169,9 @@ def test_a_real_training_can_be_loaded_and_gives_the_same_bytes(checkout: Path, 
     numbers = reported("train_entailment")
     assert numbers["pairs_n"] == 8  # four judge questions, one good explanation each
     assert 0 <= numbers["accuracy_frac"] <= 1
+    manifest = checkpoints.read_manifest(train_entailment.FOLDER)
+    assert manifest["data"] == {"data/questions.parquet": dvc_md5(Questions.path())}
+    assert (manifest["split"], manifest["rows_n"]) == ("judge", 8)
     scorer = alignment.load(train_entailment.FOLDER)
     found = scorer.probabilities([claim_key(record())], ["It lives in the meadow."])
     assert 0 <= found[0] <= 1

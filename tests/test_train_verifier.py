@@ -147,6 +147,9 @@ def test_the_words_alone_order_the_invented_course(spy: Spy, run_stage: Stage):
     numbers = reported("train_verifier_reward")
     assert numbers["pair_accuracy_frac"] == numbers["words_pair_accuracy_frac"] == 1
     assert numbers["pairs_n"] == 7
+    for name in ("pair_accuracy_minus_words", "spearman_minus_words"):
+        limits = [value for key, value in numbers.items() if key.startswith(name)]
+        assert limits == [0, 0, 0]  # the number, low and high
 
 
 def test_both_halves_are_validated_on_the_validation_split(spy: Spy, run_stage: Stage):
@@ -184,7 +187,9 @@ def test_the_judge_learns_from_its_split_alone(judge: JudgeSpy, run_stage: Stage
     assert fitted.groups.tolist() == rows.cluster_id.tolist()
     # 18, 19, 20 and 21 ratings, two students each: weights are ratings over their mean
     assert fitted.weights == pytest.approx(np.repeat([18, 19, 20, 21], 2) / 19.5)
-    assert judge.saved == [("models/verifier_judge", {"split": "judge", "rows_n": 8})]
+    data = {"data/questions.parquet": checkpoints.dvc_md5(Questions.path())}
+    wanted = {"split": "judge", "rows_n": 8, "data": data}
+    assert judge.saved == [("models/verifier_judge", wanted)]
     assert recorded.inputs == [Questions.path()]
 
 
@@ -253,7 +258,7 @@ def test_a_real_training_can_be_loaded_and_gives_the_same_bytes(
     rows = course().query("split == 'train'").to_dict("records")
     explanations = [row["explanation"] for row in rows]
     if item == "reward":
-        verifier = classifiers.load(folder / "fold_1")
+        verifier = classifiers.load_folds(folder)[1]
         found = verifier.ratings([render_prompt(row) for row in rows], explanations)
     else:
         found = alignment.load(folder).ratings([claim_key(row) for row in rows], explanations)

@@ -190,6 +190,50 @@ def test_the_reference_is_the_policy_that_training_starts_from(
     assert logged[-1]["rewards/margins"] > 0, "it learnt nothing"
 
 
+def test_normed_by_length_the_first_loss_is_that_of_no_margin(tokenizer: Any):
+    # -ln sigmoid(0), and then the gradient is that of a mean over tokens: it learns less
+    def last(loss: str) -> list[float]:
+        science: dict[str, Any] = {"beta": BETA, "loss_type": [loss], "logging_steps": 1}
+        rows = dpo_rows(tokenizer)
+        logged = fit_dpo(policy(), tokenizer, rows, SETTINGS, MODEL, SEED, **science)
+        return [logged[0]["loss"], logged[0]["grad_norm"]]
+
+    normed, usual = last("sigmoid_norm"), last("sigmoid")
+    assert normed[0] == usual[0] == pytest.approx(log(2), abs=1e-6)
+    assert 0 < normed[1] < usual[1] / 2  # answers have 3 to 20 tokens
+
+
+@pytest.mark.parametrize("weights", [[1.0, 0.2], [0.0, 1.0], [0.5, 3.0]])
+def test_a_second_loss_is_added_with_its_weight(tokenizer: Any, weights: list[float]):
+    own = policy()
+    each = [log_probabilities(own, asked, good) for asked, good, _ in ids(tokenizer)]
+    tokens = [value for row in each for value in row]
+    nll = -sum(tokens) / len(tokens)  # of the chosen texts, a mean over all their tokens
+    science: dict[str, Any] = {"loss_type": ["sigmoid", "sft"], "loss_weights": weights}
+    rows = dpo_rows(tokenizer)
+    logged = fit_dpo(
+        own, tokenizer, rows, SETTINGS, MODEL, SEED, beta=BETA, **science, logging_steps=1
+    )
+    assert logged[0]["loss"] == pytest.approx(weights[0] * log(2) + weights[1] * nll, abs=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0])
+def test_what_a_text_has_more_than_its_rival_counts_by_a_share(tokenizer: Any, alpha: float):
+    own = policy()
+    chosen, rejected = list[float](), list[float]()
+    for asked, good, bad in ids(tokenizer):
+        shared = min(len(good), len(bad))
+        for said, sums in ((good, chosen), (bad, rejected)):
+            values = log_probabilities(own, asked, said)
+            sums.append(sum(values[:shared]) + alpha * sum(values[shared:]))
+    rows = dpo_rows(tokenizer)
+    science: dict[str, Any] = {"beta": BETA, "ld_alpha": alpha, "logging_steps": 1}
+    logged = fit_dpo(own, tokenizer, rows, SETTINGS, MODEL, SEED, **science)
+    assert logged[0]["loss"] == pytest.approx(log(2), abs=1e-6)
+    assert logged[0]["logps/chosen"] == pytest.approx(sum(chosen) / 4, abs=1e-3)
+    assert logged[0]["logps/rejected"] == pytest.approx(sum(rejected) / 4, abs=1e-3)
+
+
 def test_log_probabilities_are_those_of_the_answers_alone(tokenizer: Any):
     own = policy()
     each = ids(tokenizer)

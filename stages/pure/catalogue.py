@@ -31,6 +31,7 @@ METRICS = {
     "acr_upstream": Metric("answer coverage, upstream's", "frac", "heldout", "acr"),
     "entailment": Metric("entails the answer", "frac", "heldout", "entailment"),
     "entailment_upstream": Metric("entails the bare option", "frac", "heldout", "entailment"),
+    "entailment_margin": Metric("key over best distractor", "score", "heldout", "entailment"),
     "judge": Metric("judge", "stars", "heldout", "judge"),
     "verifier": Metric("verifier", "stars", "reward", "verifier"),
     "bleu": Metric("BLEU", "score", "heldout", "bleu"),
@@ -44,6 +45,7 @@ METRICS = {
     "is_loop": Metric("repeats a 6-gram", "frac", "diagnostic", "is_loop"),
     "has_url": Metric("has a web address", "frac", "diagnostic", "has_url"),
     "is_evasive": Metric("evades the answer", "frac", "diagnostic", "is_evasive"),
+    "is_verbose": Metric("long and entails little", "frac", "diagnostic", "entailment"),
 }
 
 

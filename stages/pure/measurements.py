@@ -98,6 +98,73 @@ def bleus(texts: pd.DataFrame, with_legacy: bool) -> dict[str, list[Value]]:
     }
 
 
+def corpus_bleus(texts: pd.DataFrame) -> dict[str, float]:
+    """Corpus BLEU of each policy and decoding against the students' texts, 0..1, by name.
+
+    A student's text is held against those of the other students. Texts of questions without
+    another text are left out; a policy without any has no number.
+    """
+    pairs = with_references(texts)
+    references = pairs.groupby("position").reference.agg(list)
+    known = texts.loc[references.index, ["policy", "decoding", "explanation"]]
+    numbers = {}
+    for (policy, decoding), own in known.groupby(["policy", "decoding"], sort=True):
+        value = metrics.corpus_bleu(own.explanation.tolist(), references[own.index].tolist()).value
+        if value is not None:
+            name = policy if decoding in ("none", "sampled") else f"{policy}_{decoding}"
+            numbers[f"{name}_corpus_bleu_score"] = value
+    return numbers
+
+
+def rival_claims(texts: pd.DataFrame) -> pd.DataFrame:
+    """One row per (text, wrong option): `position` of the text (0..n-1), claim, explanation.
+
+    Blank texts are left out.
+    """
+    rows = [
+        (position, claims.claim(row, option), row["explanation"])
+        for position, row in enumerate(questions_of(texts))
+        if row["explanation"].strip()
+        for option in prompts.distractor_texts(row)
+    ]
+    return pd.DataFrame(rows, columns=["position", "claim", "explanation"])
+
+
+def margins(
+    texts: pd.DataFrame, of_key: list[Value], rivals: pd.DataFrame, of_rivals: np.ndarray
+) -> list[Value]:
+    """P(entails the key) minus that of the best wrong option, -1..1, (n,).
+
+    of_key: a value per text; of_rivals: a number per row of `rivals`. Null where the text is
+    blank, or where the question has no second option.
+    """
+    best = pd.Series(of_rivals).groupby(rivals.position.to_numpy()).max()
+    return [
+        value
+        if value.value is None
+        else Value(value.value - float(best[i]))
+        if i in best.index
+        else Value(None, "no_distractor")
+        for i, value in enumerate(of_key)
+    ]
+
+
+def verbose_flags(texts: pd.DataFrame, entailed: list[Value]) -> list[Value]:
+    """Upstream's fourth failure detector, (n,): long, and does not entail the bare option."""
+    return [
+        value if value.value is None else metrics.is_verbose(text, value.value)
+        for text, value in zip(texts.explanation, entailed, strict=True)
+    ]
+
+
+def generated(texts: pd.DataFrame, values: pd.Series) -> list[Value]:
+    """Values of generated texts (n,); null for a student's text, which no model ended."""
+    return [
+        Value(None, "not_generated") if policy == "student" else Value(float(value))
+        for policy, value in zip(texts.policy, values, strict=True)
+    ]
+
+
 def surface(texts: pd.DataFrame) -> dict[str, list[Value]]:
     """Coverage, lengths and failure flags of each text, name -> (n,)."""
     said = texts.explanation.tolist()
@@ -109,8 +176,8 @@ def surface(texts: pd.DataFrame) -> dict[str, list[Value]]:
         "words": [metrics.words(text) for text in said],
         "is_loop": [metrics.is_loop(text) for text in said],
         "has_url": [metrics.has_url(text) for text in said],
-        "tokens": [Value(float(count)) for count in texts.tokens_n],
-        "stopped": [Value(float(flag)) for flag in texts.is_stopped],
+        "tokens": generated(texts, texts.tokens_n),
+        "stopped": generated(texts, texts.is_stopped),
     }
 
 

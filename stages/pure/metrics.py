@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 LOOP_WORDS = 6  # a loop is an n-gram of this many words that comes back
 BLEU_ORDER = 4  # n-grams of 1 to 4 tokens
+VERBOSE_CHARACTERS, VERBOSE_ENTAILED = 400, 0.05  # upstream's limits
 METHOD1_EPSILON = 0.1  # nltk's SmoothingFunction().method1
 
 # A signed or decimal number is one token, so that 6 is not found in 6.5 or -6.
@@ -121,6 +122,14 @@ def is_loop(text: str) -> Value:
 def has_url(text: str) -> Value:
     """1.0 if a web address occurs, else 0.0. Upstream's failure detector."""
     return Value(float(URL.search(text) is not None))
+
+
+def is_verbose(text: str, entailed: float) -> Value:
+    """1.0 for more than 400 characters of which P(entails the option) is below .05, else 0.0.
+
+    Upstream's failure detector "verbose, low NLI". entailed: 0..1.
+    """
+    return Value(float(len(text) > VERBOSE_CHARACTERS and entailed < VERBOSE_ENTAILED))
 
 
 def bleu(text: str, references: Sequence[str]) -> Value:

@@ -36,7 +36,8 @@ def rewarded_texts(
 
     Columns: question_id, candidate_index, origin, explanation, negative_kind, cluster_id,
     text_key (equal for texts that differ in case and white space only), reward (stars, NaN
-    if unscored). Raises InputError for a text of an unknown question.
+    if unscored; equal texts of a question share the mean of theirs). Raises InputError for a
+    text of an unknown question.
     """
     ours = candidates[[*KEY, "origin", "explanation"]].assign(negative_kind=None)
     wrong = negatives.rename(columns={"kind": "negative_kind"}).assign(origin="negative")
@@ -47,11 +48,16 @@ def rewarded_texts(
             f"question {strangers[0]} of data/candidates.parquet or data/negatives.parquet is not "
             "in data/questions.parquet. Run `dvc repro sample_candidates make_negatives`."
         )
-    return texts.assign(
+    rewarded = texts.assign(
         negative_kind=texts.negative_kind.astype("str"),
         cluster_id=texts.question_id.map(cluster_of),
         text_key=texts.explanation.map(comparable),
     ).merge(rewards(scores), on=KEY, how="left", validate="one_to_one")
+    # else "X." could beat Y and lose to it as "x."
+    same = rewarded.groupby(["question_id", "text_key"]).reward
+    return rewarded.assign(
+        reward=rewarded.reward.mask(rewarded.reward.notna(), same.transform("mean"))
+    )
 
 
 def length_slope(texts: pd.DataFrame) -> float:

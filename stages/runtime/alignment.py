@@ -62,13 +62,13 @@ class Scorer:
     intercept: float
 
     def ratings(self, claims: list[Claim], explanations: list[str]) -> np.ndarray:
-        """Predicted rating in stars, clipped to 0..5, shape (n,); NaN where a text is too long."""
+        """Predicted rating in stars, clipped to 0..5, shape (n,)."""
         return np.clip(self.outputs(reader(self.encoder).features(claims, explanations)), 0.0, 5.0)
 
     def probabilities(
         self, claims: list[Claim], explanations: list[str], is_bare: bool = False
     ) -> np.ndarray:
-        """P(the explanation entails the claim), shape (n,); NaN where a text is too long.
+        """P(the explanation entails the claim), shape (n,).
 
         is_bare: the hypothesis is the option alone, as in prior code.
         """
@@ -88,7 +88,7 @@ class Reader:
         self.model, self.tokenizer = encoder.load(how)
 
     def features(self, claims: list[Claim], explanations: list[str]) -> np.ndarray:
-        """The features of each pair, (n, 29); a row of NaN where one of its texts is too long."""
+        """The features of each pair, (n, 29)."""
         from tqdm import tqdm
 
         pairs = list(zip(claims, explanations, strict=True))
@@ -98,33 +98,57 @@ class Reader:
             block = new[start : start + BLOCK]
             read = self.embed(sorted({text for a, b in block for text in (*a, b)}))
             for said, text in block:
-                is_read = all(part in read for part in (*said, text))
-                missing = np.full(agreement.FEATURES, np.nan)
-                row = agreement.features(said, text, read) if is_read else missing
-                self.rows[said, text] = row
+                self.rows[said, text] = agreement.features(said, text, read)
         return np.array([self.rows[pair] for pair in pairs]).reshape(-1, agreement.FEATURES)
 
     def embed(self, texts: list[str]) -> dict[str, Vectors]:
-        """Vectors of each text; one of more than `max_length` tokens is left out."""
+        """Vectors of each text; one of more than `max_length` tokens is read in windows.
+
+        The windows' tokens stand side by side, so that a claim finds its nearest token in
+        whichever window holds it.
+        """
         import torch
         from torch.nn.functional import normalize
 
-        ids = self.tokenizer(texts, verbose=False)["input_ids"]
-        fits = [i for i, row in enumerate(ids) if len(row) <= self.how.max_length]
-        fits.sort(key=lambda i: len(ids[i]))
-        read = {}
+        pieces = [
+            (place, window)
+            for place, ids in enumerate(self.tokenizer(texts, verbose=False)["input_ids"])
+            for window in windows(ids, self.how.max_length)
+        ]
+        order = sorted(range(len(pieces)), key=lambda i: len(pieces[i][1]))
+        read: dict[int, Any] = {}
         with torch.inference_mode():
-            for start in range(0, len(fits), self.how.batch_size):
-                chunk = fits[start : start + self.how.batch_size]
+            for start in range(0, len(order), self.how.batch_size):
+                chunk = order[start : start + self.how.batch_size]
                 batch = self.tokenizer.pad(
-                    [{"input_ids": ids[i]} for i in chunk], return_tensors="pt"
+                    [{"input_ids": pieces[i][1]} for i in chunk], return_tensors="pt"
                 )
                 hidden = self.model(**batch.to(self.model.device)).last_hidden_state.float().cpu()
-                for i, vectors in zip(chunk, hidden, strict=True):
-                    own = vectors[: len(ids[i])]
-                    whole, words = normalize(own.mean(dim=0), dim=0), normalize(own[1:-1], dim=1)
-                    read[texts[i]] = Vectors(whole.numpy(), words.numpy())
-        return read
+                read |= {
+                    i: vectors[: len(pieces[i][1])]
+                    for i, vectors in zip(chunk, hidden, strict=True)
+                }
+        of_text: dict[str, list[Any]] = {}
+        for i, (place, _) in enumerate(pieces):
+            of_text.setdefault(texts[place], []).append(read[i])
+        return {
+            text: Vectors(
+                normalize(torch.cat(own).mean(dim=0), dim=0).numpy(),
+                normalize(torch.cat([part[1:-1] for part in own]), dim=1).numpy(),
+            )
+            for text, own in of_text.items()
+        }
+
+
+def windows(ids: list[int], max_length: int) -> list[list[int]]:
+    """Token ids with the two markers around them -> parts of at most `max_length`, each with both.
+
+    A short text is one part, itself.
+    """
+    first, body, last = ids[0], ids[1:-1], ids[-1]
+    room = max_length - 2
+    starts = range(0, max(1, len(body)), room)
+    return [[first, *body[start : start + room], last] for start in starts]
 
 
 @functools.cache
@@ -137,26 +161,23 @@ def fit(kind: str, how: Encoder, examples: Examples) -> tuple[Scorer, pd.DataFra
     """The scorer with the penalty that cross-validates best, and the losses of all of them.
 
     The log has one row per penalty (step, penalty, loss on the rows it was fitted to,
-    eval_loss on clusters it was not), in squared stars or nats. Raises InputError if fewer
-    than two clusters can be read.
+    eval_loss on clusters it was not), in squared stars or nats. Raises InputError for fewer
+    than two clusters, and for labels of one kind.
     """
     rows = reader(how).features(examples.claims, examples.explanations)[:, KINDS[kind].columns]
-    kept = np.isfinite(rows).all(axis=1)
-    groups = examples.groups[kept]
-    if (clusters := len(set(groups))) < 2:
+    if (clusters := len(set(examples.groups))) < 2:
         raise InputError(
-            f"data/questions.parquet: {clusters} cluster(s) to train the {kind} scorer on with "
-            f"texts of at most {how.max_length} tokens (encoder.max_length of the profile), two "
+            f"data/questions.parquet: {clusters} cluster(s) to train the {kind} scorer on, two "
             "are needed. Add exports or change prepare_questions.split_percent."
         )
-    if not KINDS[kind].is_regression and len(set(examples.targets[kept])) < 2:
+    if not KINDS[kind].is_regression and len(set(examples.targets)) < 2:
         raise InputError(
             "data/questions.parquet: no question has a second option, so there is no wrong claim "
             "to train the entailment scorer on. Export questions with distractors."
         )
     search = search_of(KINDS[kind], min(FOLDS, clusters))
-    weights = {"head__sample_weight": examples.weights[kept]}
-    search.fit(rows[kept], examples.targets[kept], groups=groups, **weights)
+    weights = {"head__sample_weight": examples.weights}
+    search.fit(rows, examples.targets, groups=examples.groups, **weights)
     scaler, head = search.best_estimator_.named_steps.values()
     inputs = np.ravel(head.coef_) / scaler.scale_  # of features as they are, not standardised
     intercept = float(np.ravel(head.intercept_)[0] - scaler.mean_ @ inputs)
@@ -205,7 +226,8 @@ def save(scorer: Scorer, folder: Path, manifest: dict[str, Any]) -> None:
 
     numbers = {"weights": scorer.weights, "intercept": np.array([scorer.intercept])}
     save_file(numbers, str(folder / HEAD))
-    reading = {"kind": scorer.kind, "encoder": asdict(scorer.encoder)}
+    packaged = encoder.PACKAGE_SHA256 if scorer.encoder.name == encoder.PACKAGE else None
+    reading = {"kind": scorer.kind, "encoder": asdict(scorer.encoder), "encoder_sha256": packaged}
     checkpoints.write_manifest(folder, manifest | reading)
 
 

@@ -100,21 +100,24 @@ def learn(network: Any, rows: np.ndarray) -> float:
     """Add the gradients of a batch (B, 2, T) and return its mean cross-entropy, in nats.
 
     The head is dear, so it reads only the tokens that count, and a block of them at a time:
-    the logits of a block stay in the processor's cache, those of a batch would not.
+    the logits of a block stay in the processor's cache, those of a batch would not. The last
+    block is filled up with nothing: products of one shape are fast (runtime/processor.py).
     """
     import torch
-    from torch.nn.functional import cross_entropy
+    from torch.nn.functional import cross_entropy, pad
 
     ids, labels = torch.from_numpy(rows).unbind(1)  # (B, T) each
     hidden = network.model(input_ids=ids).last_hidden_state[:, :-1]  # (B, T - 1, width)
     counted = labels[:, 1:] != -100
     states, wanted = hidden[counted], labels[:, 1:][counted]
+    count, missing = len(wanted), -len(wanted) % HEAD_BLOCK
+    states, wanted = pad(states, (0, 0, 0, missing)), pad(wanted, (0, missing), value=-100)
     known = states.detach().requires_grad_()  # the network's own gradient comes last, once
     total = 0.0
     for start in range(0, len(wanted), HEAD_BLOCK):
         block = slice(start, start + HEAD_BLOCK)
         summed = cross_entropy(network.lm_head(known[block]), wanted[block], reduction="sum")
-        loss = summed / len(wanted)
+        loss = summed / count
         loss.backward()
         total += loss.item()
     states.backward(known.grad)

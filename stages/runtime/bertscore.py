@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.runtime import encoder
+from stages.runtime import encoder, processor
 
 BLOCK = 256  # pairs scored together; each distinct text of a block is encoded once
 MAX_TOKENS = 512  # positions of the encoder
@@ -24,14 +24,15 @@ def f1(texts: list[str], references: list[str], threads: int, device: str) -> np
     two is blank, which bert-score 0.3.13 cannot encode with transformers 5. Fast where pairs
     that share texts stand together.
     """
-    import torch
+    from tqdm import tqdm
 
-    torch.set_num_threads(threads)
+    processor.prepare(threads)
     model, tokenizer = load(device)
     pairs = zip(texts, references, strict=True)
     spoken = [i for i, (text, other) in enumerate(pairs) if text.strip() and other.strip()]
     result = np.full(len(texts), np.nan)
-    for start in range(0, len(spoken), BLOCK):
+    starts = range(0, len(spoken), BLOCK)
+    for start in tqdm(starts, desc="BERTScore", unit="block", disable=None):
         block = spoken[start : start + BLOCK]
         sides = [texts[i] for i in block], [references[i] for i in block]
         result[block] = score_block(model, tokenizer, *sides, device)

@@ -1,7 +1,7 @@
 """Load and save bases, tokenizers and adapters; encode prompts. Safetensors only.
 
 Every adapter folder carries a manifest.json with the digests of what it was made from; an
-adapter whose base or chat template is another one is refused.
+adapter of another base is refused (the base's digest covers its chat template).
 """
 
 import hashlib
@@ -64,8 +64,8 @@ def load_tokenizer(model: Model) -> Any:
     return tokenizer
 
 
-def load_base(model: Model, head: str = "causal", labels: int = 1) -> Any:
-    """The base as language model ("causal") or with a score head ("score", `labels` outputs)."""
+def load_base(model: Model, head: str = "causal") -> Any:
+    """The base as language model ("causal") or with a score head of one output ("score")."""
     import torch
     import transformers
 
@@ -75,7 +75,7 @@ def load_base(model: Model, head: str = "causal", labels: int = 1) -> Any:
         "causal": transformers.AutoModelForCausalLM,
         "score": transformers.AutoModelForSequenceClassification,
     }[head]
-    extra = {"num_labels": labels} if head == "score" else {}
+    extra = {"num_labels": 1} if head == "score" else {}
     with loading(name, revision):
         base = loader.from_pretrained(
             name,
@@ -162,8 +162,6 @@ def save_adapter(model: Any, folder: Path, manifest: dict[str, Any]) -> None:
     for name in ("target_modules", "modules_to_save"):
         if isinstance(config.get(name), list):
             config[name] = sorted(set(config[name]))
-    if Path(config.get("base_model_name_or_path") or "").is_absolute():
-        config["base_model_name_or_path"] = None  # a folder of this machine, e.g. a package's
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     write_manifest(folder, manifest)
     check_weights(folder / "adapter_model.safetensors")
@@ -196,8 +194,13 @@ def manifest_for(
         "base": {"name": model.name, "revision": model.revision, "md5": dvc_md5(BASE_DIR)},
         "chat_template_sha256": template_digest(tokenizer),
         "parent": None if parent is None else {"path": str(parent), "md5": dvc_md5(parent)},
-        "data": {str(path): dvc_md5(path) for path in data},
+        **data_digests(*data),
     }
+
+
+def data_digests(*tables: Path) -> dict[str, Any]:
+    """The part of a manifest that names the tables a model learned from."""
+    return {"data": {str(path): dvc_md5(path) for path in tables}}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

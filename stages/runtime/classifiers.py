@@ -14,6 +14,7 @@ from schemas.errors import InputError
 from stages.runtime import checkpoints
 from stages.runtime.profile import Model, Training
 
+FOLDS = (0, 1)  # of the cross-fitting
 BATCH = 64  # texts scored at once; sorted by length, so padding is small
 
 
@@ -36,6 +37,7 @@ class Classifier:
     backbone: Model
     center: float = 0.0
     scale: float = 1.0
+    adapter: str = "default"  # which of the model's adapters
 
     def ratings(self, prompts: list[str], explanations: list[str]) -> np.ndarray:
         """Predicted rating in stars, clipped to 0..5, shape (n,); NaN where a text is too long.
@@ -55,6 +57,7 @@ class Classifier:
         fits = [i for i, ids in enumerate(encoded) if ids is not None]
         fits.sort(key=lambda i: len(encoded[i]["input_ids"]))  # type: ignore[index]
         result = np.full(len(encoded), np.nan)
+        self.model.set_adapter(self.adapter)
         self.model.eval()
         starts = range(0, len(fits), BATCH)
         with torch.inference_mode():
@@ -150,13 +153,32 @@ def save(classifier: Classifier, folder: Path, manifest: dict[str, Any]) -> None
     checkpoints.save_adapter(classifier.model, folder, manifest | {"reading": reading})
 
 
-def load(folder: Path) -> Classifier:
-    """Read a saved verifier; refuses one that was trained on another base."""
+def load(*folders: Path) -> list[Classifier]:
+    """Saved verifiers, as adapters on one base in memory.
+
+    Refuses one that was trained on another base than the one that is there.
+    """
     from peft import PeftModel
 
-    reading = checkpoints.read_manifest(folder)["reading"]
-    backbone = Model(**reading["profile"])
-    checkpoints.check_manifest(folder, backbone)
-    model, tokenizer = load_backbone(backbone)
-    adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
-    return Classifier(adapted, tokenizer, backbone, reading["center_stars"], reading["scale_stars"])
+    readings = [checkpoints.read_manifest(folder)["reading"] for folder in folders]
+    for folder, reading in zip(folders, readings, strict=True):
+        checkpoints.check_manifest(folder, Model(**reading["profile"]))
+    backbone = Model(**readings[0]["profile"])
+    base, tokenizer = load_backbone(backbone)
+    names = [f"verifier_{i}" for i in range(len(folders))]
+    model = PeftModel.from_pretrained(
+        base, str(folders[0]), adapter_name=names[0], use_safetensors=True
+    )
+    for name, folder in zip(names[1:], folders[1:], strict=True):
+        model.load_adapter(str(folder), adapter_name=name, use_safetensors=True)
+    return [
+        Classifier(
+            model.eval(), tokenizer, backbone, reading["center_stars"], reading["scale_stars"], name
+        )
+        for name, reading in zip(names, readings, strict=True)
+    ]
+
+
+def load_folds(folder: Path) -> dict[int, Classifier]:
+    """Both halves of a cross-fitted verifier (models/verifier_reward), by fold."""
+    return dict(zip(FOLDS, load(*(folder / f"fold_{fold}" for fold in FOLDS)), strict=True))

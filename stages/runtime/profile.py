@@ -49,7 +49,7 @@ class Encoder:
     dtype: str
     device: str
     threads: int
-    max_length: int  # tokens; a longer text is not scored
+    max_length: int  # tokens of a window; a longer text is read in several
     batch_size: int  # texts encoded at once
 
 

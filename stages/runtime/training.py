@@ -213,7 +213,7 @@ def tidy(history: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def ends_of(log: list[dict[str, float]], *names: str) -> dict[str, float]:
-    """First and last logged value of each series, as metrics in nats per token or batch."""
+    """First and last logged value of each series, as metrics in nats (see schemas/metrics.py)."""
     numbers: dict[str, float] = {}
     for name in names:
         values = [entry[name] for entry in log if name in entry]

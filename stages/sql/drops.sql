@@ -17,6 +17,17 @@ paired as (
 
 ),
 
+-- texts that stand in a pair: their copies are in none
+twins as (
+
+    select distinct texts.question_id, texts.text_key
+    from texts
+    inner join paired
+        on texts.question_id = paired.question_id
+        and texts.candidate_index = paired.candidate_index
+
+),
+
 best as (
 
     select * from usable
@@ -34,7 +45,8 @@ compared as (
         own.question_id,
         own.candidate_index,
         partner.text_key = own.text_key or partner.reward = own.reward as is_tie,
-        abs(partner.reward - own.reward) >= $min_score_gap - 1e-9 as is_far
+        abs(partner.reward - own.reward) >= $min_score_gap - 1e-9 as is_far,
+        false as is_not_worse
 
     from usable as own
 
@@ -51,7 +63,8 @@ compared as (
         own.candidate_index,
         best.text_key = own.text_key as is_tie,
         best.reward > own.reward
-        and best.reward - own.reward >= $min_score_gap - 1e-9 as is_far
+        and best.reward - own.reward >= $min_score_gap - 1e-9 as is_far,
+        best.reward <= own.reward as is_not_worse
 
     from usable as own
 
@@ -67,7 +80,8 @@ outcomes as (
         question_id,
         candidate_index,
         bool_and(is_tie) as all_tie,
-        bool_or(is_far and not is_tie) as any_far
+        bool_or(is_far and not is_tie) as any_far,
+        bool_or(is_not_worse) as is_not_worse
 
     from compared
     group by question_id, candidate_index
@@ -83,8 +97,9 @@ select
         when texts.reward is null then 'unscored'
         when outcomes.question_id is null then 'only_candidate'
         when outcomes.all_tie then 'tie'
-        when not outcomes.any_far and texts.origin = 'negative' then 'not_worse'
+        when outcomes.is_not_worse then 'not_worse'
         when not outcomes.any_far then 'below_gap'
+        when twins.text_key is not null then 'duplicate_text'
         else 'over_limit'
     end as reason
 
@@ -97,5 +112,9 @@ anti join paired
 left join outcomes
     on texts.question_id = outcomes.question_id
     and texts.candidate_index = outcomes.candidate_index
+
+left join twins
+    on texts.question_id = twins.question_id
+    and texts.text_key = twins.text_key
 
 order by texts.question_id, texts.candidate_index

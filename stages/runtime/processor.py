@@ -1,0 +1,61 @@
+"""Threads and matrix products of a process that computes on a CPU."""
+
+import functools
+import warnings
+from typing import Any
+
+SMALLEST = 1 << 20  # multiplications from which the other library is worth a call from Python
+
+
+def prepare(threads: int) -> None:
+    """Fix the number of threads, and let oneDNN do the matrix products in float32.
+
+    torch's default for them is MKL, which leaves AVX-512 unused on processors of another
+    maker; oneDNN is in the same torch and uses what the processor has. Both compute in
+    float32 and round in another order. Nothing changes for other types, on a GPU, and in a
+    build of torch without oneDNN.
+
+    For work of few shapes (the base's training, the encoder): oneDNN makes and keeps code for
+    each new shape, which costs a millisecond and up to some MB. The other trainings, whose
+    batches are all of different lengths, keep torch's default.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    if torch.backends.mkldnn.is_available():
+        multiply_with_onednn()
+
+
+@functools.cache
+def multiply_with_onednn() -> Any:
+    """Register the products with torch's dispatcher, once per process."""
+    import torch
+
+    library = torch.library.Library("aten", "IMPL")
+    usual = {name: torch.library.get_kernel(f"aten::{name}", "CPU") for name in ("mm", "addmm")}
+    product = torch.ops.mkldnn._linear_pointwise.default
+
+    def is_worth_it(a: Any, b: Any) -> bool:
+        if a.dtype is not torch.float32 or a.dim() != 2 or b.dim() != 2:
+            return False
+        return bool(a.shape[0] * a.shape[1] * b.shape[1] >= SMALLEST)
+
+    def is_row(bias: Any, b: Any) -> bool:
+        # the product reads a term of any other shape or stride as if it were one
+        return bool(bias.shape == b.shape[1:] and bias.is_contiguous())
+
+    def mm(keys: Any, a: Any, b: Any) -> Any:
+        if is_worth_it(a, b):
+            return product(a, b.t(), None, "none", [], "")
+        return usual["mm"].call_boxed(keys, a, b)
+
+    def addmm(keys: Any, bias: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+        if is_worth_it(a, b) and is_row(bias, b) and beta == 1 and alpha == 1:
+            return product(a, b.t(), bias, "none", [], "")
+        return usual["addmm"].call_boxed(keys, bias, a, b, beta=beta, alpha=alpha)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Oo]verrid", category=UserWarning)
+        for name, kernel in (("mm", mm), ("addmm", addmm)):
+            library.impl(name, kernel, "CPU", with_keyset=True)
+    return library  # it undoes its registrations when it goes
