@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.errors import InputError
 from stages.runtime import base_model, checkpoints
 from stages.runtime.muon import Optimizer, muon_step, orthogonalize
-from stages.runtime.packing import Document, Stream, one_per_row, pack
+from stages.runtime.packing import LENGTH_STEP, Document, Stream, one_per_row, pack
 from tests import tiny_models
 
 pytest_plugins = ["tests.tiny_fixtures"]
@@ -75,12 +75,20 @@ def test_the_loss_counts_on_the_answers_and_nowhere_else(sizes: list[int], loss_
 
 def test_an_exercise_stands_alone_in_its_row():
     rows = one_per_row(documents(2, 4, 3, loss_from=1), PAD)
+    filled = [PAD] * (LENGTH_STEP - 4)
     assert rows[:, 0].tolist() == [
-        [100, 101, PAD, PAD],
-        [200, 201, 202, 203],
-        [300, 301, 302, PAD],
+        [100, 101, PAD, PAD, *filled],
+        [200, 201, 202, 203, *filled],
+        [300, 301, 302, PAD, *filled],
     ]
-    assert rows[0, 1].tolist() == [IGNORED, 101, IGNORED, IGNORED]
+    assert rows[0, 1].tolist() == [IGNORED, 101, *[IGNORED] * (LENGTH_STEP - 2)]
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5))
+def test_exercises_have_few_lengths_and_none_is_cut(sizes: list[int]):
+    length = one_per_row(documents(*sizes), PAD).shape[2]
+    assert length % LENGTH_STEP == 0
+    assert max(sizes) <= length < max(sizes) + LENGTH_STEP
 
 
 def test_a_stream_goes_on_for_ever_and_repeats_a_document_once_per_pass():
