@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,8 @@ def test_a_table_without_key_stays_as_it_is():
 
 
 def test_the_order_of_the_metrics_leaves_no_trace_and_numpy_numbers_are_numbers():
-    one = formats.metrics_text({"b_n": np.int64(2), "a_frac": np.float64(0.5)}, None)
+    of_numpy: dict[str, Any] = {"b_n": np.int64(2), "a_frac": np.float64(0.5)}
+    one = formats.metrics_text(of_numpy, None)
     assert one == formats.metrics_text({"a_frac": 0.5, "b_n": 2}, None)
     assert json.loads(one) == {"metrics": {"a_frac": 0.5, "b_n": 2}}
     assert '"b_n": 2\n' in one  # a count is no 2.0
