@@ -5,14 +5,17 @@ import pandera.pandas as pa
 from schemas.base import Table
 
 REASONS = [
-    "unscored",  # a reward scorer gave null
+    "unscored",  # a scorer of the reward gave null
     "empty_text",
     "only_candidate",  # nothing to compare with
     "tie",  # every partner has the same score or the same text
-    "below_gap",  # every partner is nearer than min_score_gap; a negative is worse, by less
-    "duplicate_text",  # the same text of the question is in a pair
-    "over_limit",  # had a wide enough gap, but the question's places were taken
     "not_worse",  # a negative that the reward does not find worse than the best text
+    "below_gap",  # every partner is nearer than the gap; a negative is worse, by less
+    "length_unmatched",  # far enough from some, but not from one of about its length
+    "degenerate",  # far enough, but the text that would be chosen has a flag of refuse_chosen
+    "duplicate_text",  # the same text of the question is in a pair
+    "not_drawn",  # in a pair of its question, which the draw of max_pairs left out
+    "over_limit",  # far enough, but the strategy took other pairs of the question
 ]
 
 

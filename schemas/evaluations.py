@@ -9,9 +9,13 @@ from schemas.scores import ROLES
 
 
 class Evaluations(Table):
-    """Grain: one row per (policy, question, decoding, explanation, metric). By evaluate."""
+    """Grain: one row per (policy, training, question, decoding, explanation, metric).
+
+    Written by evaluate.
+    """
 
     policy: str = pa.Field(isin=POLICIES)
+    training_seed: int  # -1 for a student's text
     question_id: str
     cluster_id: str
     course: str
@@ -24,7 +28,14 @@ class Evaluations(Table):
 
     class Config:
         name = "evaluations"
-        unique = ["policy", "question_id", "decoding", "explanation_index", "metric"]
+        unique = [
+            "policy",
+            "training_seed",
+            "question_id",
+            "decoding",
+            "explanation_index",
+            "metric",
+        ]
 
     @pa.dataframe_check
     @classmethod

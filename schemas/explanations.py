@@ -4,18 +4,21 @@ import pandera.pandas as pa
 
 from schemas.base import Table
 
+NO_TRAINING = -1  # the training seed of a student's text
 POLICIES = ["student", "sft", "dpo", "ilearner"]
 
 
 class Explanations(Table):
-    """Grain: one row per (question, decoding, explanation, round), one file per policy.
+    """Grain: one row per (policy, training, question, decoding, explanation, round).
 
-    Written by explain_test and its siblings. Only rows with `is_final` are evaluated;
+    One file per policy, written by explain_test and its siblings; repeat_training writes those
+    of the other training seeds in one more file. Only rows with `is_final` are evaluated;
     the other rounds of ilearner are kept to be read. A student's text has decoding
     "none" and one `explanation_index` per student.
     """
 
     policy: str = pa.Field(isin=POLICIES)
+    training_seed: int  # of SFT, sampling and DPO; -1 for a student's text
     question_id: str
     cluster_id: str
     decoding: str = pa.Field(isin=["sampled", "greedy", "none"])
@@ -29,4 +32,11 @@ class Explanations(Table):
 
     class Config:
         name = "explanations"
-        unique = ["question_id", "decoding", "explanation_index", "round_index"]
+        unique = [
+            "policy",
+            "training_seed",
+            "question_id",
+            "decoding",
+            "explanation_index",
+            "round_index",
+        ]

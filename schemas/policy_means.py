@@ -10,7 +10,7 @@ from schemas.scores import ROLES
 class PolicyMeans(Table):
     """Grain: one row per (policy, decoding, course, metric). Written by evaluate.
 
-    A mean is over questions (texts of one question are averaged first); the interval is a
+    A mean is over questions (texts of one question, of all trainings, are averaged first); the interval is a
     bootstrap over clusters. Null where no question has a value.
     """
 
@@ -19,6 +19,7 @@ class PolicyMeans(Table):
     course: str  # "all" or a course
     metric: str
     role: str = pa.Field(isin=ROLES)
+    seeds_n: int = pa.Field(ge=1)  # trainings; 1 for students' texts too
     questions_n: int = pa.Field(ge=0)  # with a value
     clusters_n: int = pa.Field(ge=0)
     null_n: int = pa.Field(ge=0)  # explanations without a value, in no mean

@@ -25,9 +25,9 @@ class Preferences(Table):
     chosen_origin: str = pa.Field(isin=ORIGINS[:2])
     rejected_origin: str = pa.Field(isin=ORIGINS)
     negative_kind: str = pa.Field(isin=KINDS, nullable=True)
-    chosen_score: float  # mean of the reward scorers, less `length_control` of its slope, stars
+    chosen_score: float  # reward less `length_control` of its slope, in the reward's unit
     rejected_score: float
-    score_gap: float = pa.Field(gt=0)  # chosen_score - rejected_score, stars
+    score_gap: float = pa.Field(gt=0)  # chosen_score - rejected_score
     pair_rank: int = pa.Field(ge=1)  # 1 = widest gap of the question
 
     class Config:

@@ -1,43 +1,46 @@
 """Measure what each policy says of the test questions, and what the differences are worth.
 
     data/questions.parquet                            -> data/evaluations.parquet
-    data/explanations_{student,sft,dpo,ilearner}.parquet  data/policy_means.parquet
-    models/{verifier_reward,verifier_judge,entailment}    data/comparisons.parquet
+    data/explanations_{student,sft,dpo,ilearner,         data/policy_means.parquet
+                       repeats}.parquet                  data/comparisons.parquet
+    models/ of the scorers                               data/seed_comparisons.parquet
+                                                         data/win_rates.parquet
                                                          reports/evaluate.json
 
 A metric that helped to build pairs rises by construction, so it is shown beside the
-held-out ones and cannot be a headline. On the sample course the oracle knows the truth;
-with real exports it is null and says so.
+held-out ones and cannot be a headline; where the reward reads a held-out scorer, that
+scorer moves. On the sample course the oracle knows the truth; with real exports it is null
+and says so.
 
     dvc repro evaluate
     python -m stages.evaluate
 """
 
+import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from schemas.seed_comparisons import SeedComparisons
+from schemas.win_rates import WinRates
 
 from schemas.comparisons import Comparisons
-from schemas.errors import InputError
 from schemas.evaluations import Evaluations
 from schemas.explanations import POLICIES, Explanations
 from schemas.policy_means import PolicyMeans
 from schemas.questions import Questions
-from stages.pure import catalogue, comparison, measurements, oracle
+from stages.pure import catalogue, comparison, measurements, rewards, verdicts
 from stages.pure.metrics import Value
 from stages.pure.scoring import model_values
-from stages.runtime import bertscore, classifiers, heldout, scorers
-from stages.runtime.checkpoints import BASE_DIR
+from stages.pure.stats import Resampling
+from stages.runtime import bertscore
 from stages.runtime.params import StageParams
 from stages.runtime.profile import Encoder
-from stages.runtime.run import stage_run, start
+from stages.runtime.run import Run, stage_run, start
+from stages.scorers import registry
+from stages.steps import truth
 
-VERIFIER = Path("models/verifier_reward")
-JUDGE = Path("models/verifier_judge")
-ENTAILMENT = Path("models/entailment")
-VERDICTS = ["correct", "names_key", "has_mechanism", "has_other_mechanism", "endorses_distractor"]
+REPEATS = "repeats"  # the explanations of the other training seeds
 
 
 @dataclass(frozen=True)
@@ -49,58 +52,6 @@ class Params(StageParams):
     bootstrap_samples: int
     confidence: float
     headline: list[str]
-
-
-def read_facts(folder: str | None) -> oracle.Index | None:
-    """The facts of the sample course; None without a folder."""
-    if folder is None:
-        return None
-    files = sorted(Path(folder).glob("facts_*.csv"))
-    if not files:
-        raise InputError(
-            f"params.yaml: evaluate.oracle_facts: no facts_*.csv in '{folder}'. "
-            "Name the folder with the facts, or null if there are none."
-        )
-    return oracle.index(
-        pd.concat([pd.read_csv(file, dtype=str, keep_default_na=False) for file in files])
-    )
-
-
-def ask_oracle(texts: pd.DataFrame, facts: oracle.Index | None) -> dict[str, list[Value]]:
-    """Whether each text agrees with its fact, as 0 or 1; null without a fact."""
-    names = {verdict: f"oracle_{verdict}" for verdict in VERDICTS} | {"correct": "oracle"}
-    values: dict[str, list[Value]] = {name: [] for name in names.values()}
-    for question in measurements.questions_of(texts):
-        found: dict[str, bool] = {}
-        if facts and (fact := oracle.find_fact(facts, question)):
-            found = oracle.judge(fact, question, question["explanation"], facts)
-        for verdict, name in names.items():
-            known = Value(float(found[verdict])) if found else Value(None, "no_fact")
-            values[name].append(known)
-    return values
-
-
-def ask_models(texts: pd.DataFrame) -> dict[str, list[Value]]:
-    """Ratings and entailment of each text, name -> (n,)."""
-    said = texts[~measurements.is_empty(texts)]
-    claims, explanation = said.claim.tolist(), said.explanation.tolist()
-    unseen = np.full(len(said), scorers.NOT_TRAINED_ON)  # no test question trained a fold
-    verifier, entail = classifiers.load_folds(VERIFIER), heldout.entailment_probabilities
-    rivals = measurements.rival_claims(texts)
-    # the claims of a question in one call: each text is then encoded once
-    asked = [*claims, *rivals.claim], [*explanation, *rivals.explanation]
-    of_key, of_rivals = np.split(entail(ENTAILMENT, *asked), [len(said)])
-    numbers = {
-        "verifier": scorers.verifier_ratings(verifier, said.prompt.tolist(), explanation, unseen),
-        "judge": heldout.judge_ratings(JUDGE, claims, explanation),
-        "entailment": of_key,
-        "entailment_upstream": entail(ENTAILMENT, claims, explanation, is_bare=True),
-    }
-    values = {name: measurements.from_model(texts, found) for name, found in numbers.items()}
-    return values | {
-        "entailment_margin": measurements.margins(texts, values["entailment"], rivals, of_rivals),
-        "is_verbose": measurements.verbose_flags(texts, values["entailment_upstream"]),
-    }
 
 
 def ask_bertscore(texts: pd.DataFrame, encoder: Encoder) -> dict[str, list[Value]]:
@@ -121,31 +72,52 @@ def ask_bertscore(texts: pd.DataFrame, encoder: Encoder) -> dict[str, list[Value
     }
 
 
+def roles_of(run: Run[Params]) -> tuple[dict[str, str], list[str]]:
+    """The role of each metric, and the headline without what the reward reads.
+
+    Raises InputError for a scorer, or one model, in both roles.
+    """
+    declared = run.given["score_candidates"]["scorers"]
+    name = run.given["build_preferences"]["reward"]
+    in_reward = rewards.reward_named(name, run.given["rewards"], declared).scorers
+    catalogue.check_roles(declared, registry.SCORERS)
+    registry.check_apart(catalogue.rewarding(declared, in_reward))
+    kept, moved = catalogue.headline_of(run.params.headline, declared, in_reward)
+    if moved:
+        logging.warning(f"evaluate: the reward '{name}' reads {moved}: not in the headline.")
+    return catalogue.roles(declared, in_reward), kept
+
+
+def measure(run: Run[Params], texts: pd.DataFrame) -> dict[str, list[Value]]:
+    """Every metric of every text, name -> (n,)."""
+    run.reads(*registry.folders(registry.SCORERS))
+    return (
+        truth.ask_oracle(texts, truth.read_facts(run.params.oracle_facts))
+        | measurements.endings(texts)
+        | measurements.bleus(texts, run.params.legacy_bleu)
+        | ask_bertscore(texts, run.section(Encoder, "encoder"))
+        | {name: registry.ask(name, texts) for name in registry.SCORERS}
+    )
+
+
 def main() -> None:
     """Read, compute, write, report."""
     with stage_run("evaluate", Params) as run:
-        params = run.params
-        role_of = catalogue.roles(run.given["score_candidates"]["scorers"])
-        catalogue.check_headline(params.headline, role_of)
-        explanations = [run.read(Explanations, policy) for policy in POLICIES]
+        role_of, headline = roles_of(run)
+        explanations = [run.read(Explanations, name) for name in (*POLICIES, REPEATS)]
         texts = measurements.final_texts(run.read(Questions), explanations)
-        run.reads(BASE_DIR, VERIFIER, JUDGE, ENTAILMENT)
-        measured = (
-            ask_oracle(texts, read_facts(params.oracle_facts))
-            | measurements.surface(texts)
-            | measurements.bleus(texts, params.legacy_bleu)
-            | ask_bertscore(texts, run.section(Encoder, "encoder"))
-            | ask_models(texts)
-        )
-        evaluations = measurements.long_rows(texts, measured, role_of)
-        how = comparison.Resampling(params.bootstrap_samples, params.confidence, run.seed)
+        evaluations = measurements.long_rows(texts, measure(run, texts), role_of)
+        how = Resampling(run.params.bootstrap_samples, run.params.confidence, run.seed)
         means = comparison.policy_means(evaluations, how)
-        differences = comparison.comparisons(evaluations, params.headline, how)
+        pairs = comparison.all_pairs(evaluations, headline)
+        differences = comparison.comparisons(pairs, headline, how)
         run.write(Evaluations, evaluations)
         run.write(PolicyMeans, means)
         run.write(Comparisons, differences)
-        numbers = comparison.headline_numbers(evaluations, means, differences, params.headline)
-        run.report(numbers | measurements.corpus_bleus(texts))
+        run.write(SeedComparisons, comparison.seed_comparisons(pairs, how))
+        run.write(WinRates, verdicts.win_rates(evaluations, how))
+        numbers = comparison.headline_numbers(evaluations, means, differences, headline)
+        run.report(numbers | measurements.corpus_bleus(texts), {"headline": headline})
 
 
 if __name__ == "__main__":

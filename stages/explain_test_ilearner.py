@@ -23,16 +23,19 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.questions import Questions
-from stages.pure.prompts import distinct_questions, render_prompt
+from stages.pure.prompts import render_prompt
 from stages.pure.rounds import is_done, mark_final, next_prompt
-from stages.runtime import classifiers, scorers
+from stages.pure.scoring import NOT_TRAINED_ON
+from stages.runtime import classifiers
 from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.classifiers import Classifier
 from stages.runtime.generation import Decoding, Generated, Writer, decodings, load_writer
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import Run, StageParams, stage_run, start
+from stages.scorers import verifier
+from stages.steps import explaining
 
-POLICY, VERIFIER = Path("models/sft"), Path("models/verifier_reward")
+POLICY = Path("models/sft")
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,20 @@ class Params(StageParams):
     stop_rating: float
 
 
-def rate(
-    verifier: dict[int, Classifier], prompts: list[str], answers: list[Generated]
-) -> np.ndarray:
+def rate(halves: dict[int, Classifier], prompts: list[str], answers: list[Generated]) -> np.ndarray:
     """Stars (n,) of the verifier for unseen questions; NaN for an empty text."""
     said = [i for i, answer in enumerate(answers) if answer.text]
     ratings = np.full(len(answers), np.nan)
     texts = [answers[i].text for i in said]
-    folds = np.full(len(said), scorers.NOT_TRAINED_ON)
-    ratings[said] = scorers.verifier_ratings(verifier, [prompts[i] for i in said], texts, folds)
+    folds = np.full(len(said), NOT_TRAINED_ON)
+    ratings[said] = verifier.ratings(halves, [prompts[i] for i in said], texts, folds)
     return ratings
 
 
 def iterate(
     run: Run[Params],
     writer: Writer,
-    verifier: dict[int, Classifier],
+    halves: dict[int, Classifier],
     asked: pd.DataFrame,
     name: str,
     how: Decoding,
@@ -74,9 +75,10 @@ def iterate(
         texts = [next_prompt(q, last.get(q["question_id"])) for q in open_questions]
         label = f"explain {name}" if index == 0 else f"explain {name}, round {index}"
         answers = writer.answer(texts, how, run.seed, label)
-        ratings = rate(verifier, [render_prompt(q) for q in open_questions], answers)
+        ratings = rate(halves, [render_prompt(q) for q in open_questions], answers)
         for question, answer, rating in zip(open_questions, answers, ratings, strict=True):
-            row = {"policy": "ilearner", "question_id": question["question_id"]}
+            row = {"policy": "ilearner", "training_seed": run.seed}
+            row |= {"question_id": question["question_id"]}
             row |= {"cluster_id": question["cluster_id"], "decoding": name}
             row |= {"explanation_index": 0, "round_index": index, "is_final": False}
             row |= {"explanation": answer.text, "tokens_n": answer.tokens_n}
@@ -112,18 +114,13 @@ def main() -> None:
             raise InputError(
                 f"params.yaml: explain_test_ilearner.rounds: {run.params.rounds}. Give 1 or more."
             )
-        questions = distinct_questions(run.read(Questions))
-        asked = questions[questions.split == "test"][: run.params.max_questions]
-        if asked.empty:
-            raise InputError(
-                f"explain_test_ilearner: no question in the split 'test', or max_questions "
-                f"{run.params.max_questions} takes none. Add exports or change split_percent."
-            )
-        run.reads(BASE_DIR, POLICY, VERIFIER)
+        rows, limit = run.read(Questions), run.params.max_questions
+        asked = explaining.asked_questions(rows, limit, "explain_test_ilearner")
+        run.reads(BASE_DIR, POLICY, verifier.FOLDER)
         sizes = run.section(Model, "model"), run.section(Generation, "generation")
-        writer, verifier = load_writer(*sizes, POLICY), classifiers.load_folds(VERIFIER)
+        writer, halves = load_writer(*sizes, POLICY), classifiers.load_folds(verifier.FOLDER)
         tables = [
-            iterate(run, writer, verifier, asked, name, how)
+            iterate(run, writer, halves, asked, name, how)
             for name, how in decodings(run.section(Decoding, "decoding")).items()
         ]
         explanations = pd.concat(tables, ignore_index=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from schemas.errors import InputError
-from schemas.explanations import Explanations
+from schemas.explanations import NO_TRAINING, Explanations
 from schemas.questions import Questions
 from stages.runtime.run import StageParams, stage_run, start
 
@@ -29,6 +29,7 @@ def student_explanations(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "policy": "student",
+            "training_seed": NO_TRAINING,
             "question_id": test.question_id,
             "cluster_id": test.cluster_id,
             "decoding": "none",

@@ -31,11 +31,13 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.pure.rounds import is_done, next_prompt
-from stages.runtime import artifacts, classifiers, params, scorers
+from stages.pure.scoring import NOT_TRAINED_ON
+from stages.runtime import artifacts, classifiers, params
 from stages.runtime.classifiers import Classifier
 from stages.runtime.generation import Decoding, Generated, Writer, load_writer
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import REPORTS_DIR, start
+from stages.scorers import verifier
 
 STAGE = "explain_test_ilearner"  # the stage whose parameters hold for the measurement
 MODELS = Path("models")
@@ -89,8 +91,8 @@ def rate(halves: dict[int, Classifier], prompt: str, text: str) -> float:
     """Stars of the verifier for an unseen question; NaN for an empty text."""
     if not text:
         return math.nan
-    unseen = np.array([scorers.NOT_TRAINED_ON])
-    return float(scorers.verifier_ratings(halves, [prompt], [text], unseen)[0])
+    unseen = np.array([NOT_TRAINED_ON])
+    return float(verifier.ratings(halves, [prompt], [text], unseen)[0])
 
 
 def measure(

@@ -17,49 +17,22 @@ epochs learn the train texts by heart); sampled answers stop by themselves in at
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from schemas.errors import InputError
 from schemas.questions import Questions
-from stages.pure.prompts import render_prompt
-from stages.pure.refinements import refinements
 from stages.runtime import checkpoints, distributed
 from stages.runtime import training as trainers
 from stages.runtime.profile import Model, Training
 from stages.runtime.run import StageParams, is_main_process, stage_run, start
+from stages.steps import sft
 
 FOLDER = Path("models/sft")
 
 
 @dataclass(frozen=True)
-class Params(StageParams):
+class Params(StageParams, sft.Settings):
     """params.yaml: train_sft."""
-
-    refinement_frac: float
-    min_refinement_gap: float
-
-
-def plain_texts(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """(prompt, explanation) of rows good enough to imitate."""
-    good = rows[rows.is_sft_row].sort_values("row_id").to_dict("records")
-    return [(render_prompt(row), row["explanation"]) for row in good]
-
-
-def encode(tokenizer: Any, texts: list[tuple[str, str]], model: Model) -> list[dict[str, Any]]:
-    """Token ids with a mask of the completion; a row longer than max_length is left out.
-
-    Cutting it would cut its EOS, and teach the model not to stop.
-    """
-    rows = []
-    for prompt, answer in texts:
-        asked = checkpoints.encode_prompt(tokenizer, prompt, model.chat_template_kwargs)
-        said = checkpoints.encode_completion(tokenizer, answer)
-        if len(asked) + len(said) <= model.max_length:
-            mask = [0] * len(asked) + [1] * len(said)
-            rows.append({"input_ids": asked + said, "completion_mask": mask})
-    return rows
 
 
 def main() -> None:
@@ -67,35 +40,19 @@ def main() -> None:
     with stage_run("train_sft", Params) as run:
         model = run.section(Model, "model")
         distributed.relaunch("stages.train_sft", model, sys.argv[1:])
-        rows = run.read(Questions)
+        questions = run.read(Questions)
         run.reads(checkpoints.BASE_DIR)
-        train = rows[rows.split == "train"]
-        plain = plain_texts(train)
-        better = refinements(train, run.params.min_refinement_gap)
-        better = better[: round(run.params.refinement_frac * len(plain))]
-        if not plain:
-            raise InputError(
-                "data/questions.parquet: no train row has is_sft_row. Lower "
-                "prepare_questions.min_question_rating or min_explanation_words."
-            )
         tokenizer = checkpoints.load_tokenizer(model)
-        encoded = encode(tokenizer, plain + better, model)
-        if not encoded:
-            raise InputError(
-                f"stages/profiles: model.max_length {model.max_length} is shorter than each of "
-                f"{len(plain)} rows of data/questions.parquet. Raise it."
-            )
-        validation = encode(tokenizer, plain_texts(rows[rows.split == "validation"]), model)
-        policy = trainers.fresh_lora(checkpoints.load_base(model), model, run.seed)
+        taught = sft.lessons(questions, run.params, tokenizer, model)
         settings = run.section(Training, "sft")
-        log = trainers.fit_sft(policy, tokenizer, encoded, validation, settings, model, run.seed)
+        policy, log = sft.train(taught, tokenizer, model, settings, run.seed)
         if is_main_process():
             manifest = checkpoints.manifest_for(model, tokenizer, None, [Questions.path()], "sft")
             checkpoints.save_adapter(policy, checkpoints.scratch_outputs(FOLDER), manifest)
             run.wrote(FOLDER)
             run.write_curve(pd.DataFrame(log))
-            left_out = len(plain) + len(better) - len(encoded)
-            sizes = {"plain_n": len(plain), "refinements_n": len(better), "too_long_n": left_out}
+            sizes = {"plain_n": taught.plain_n, "refinements_n": taught.refinements_n}
+            sizes |= {"too_long_n": taught.too_long_n}
             run.report(sizes | trainers.ends_of(log, "loss", "eval_loss"))
 
 

@@ -20,13 +20,42 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.scores import Scores
 from stages import build_preferences
-from stages.build_preferences import Params, check_split, drop_texts, pair_texts
+from stages.build_preferences import check_split
 from stages.pure import metrics, pairing
-from stages.pure.pairing import rewarded_texts, rewards, summarize, tabulate, widest_gap
+from stages.pure.pairing import Rule, summarize, tabulate, widest_gap
+from stages.pure.rewards import Reward, rewards
 from stages.runtime import artifacts, params, tracking
 from tests import invented
 
-PARAMS = Params(1.0, 10, 1, 0.0)
+
+def rule(
+    gap: float,
+    places: int,
+    negatives: int,
+    strategy: str = "all_pairs",
+    ratio: float = 1.2,
+    total: int | None = None,
+) -> Rule:
+    return Rule(strategy, gap, places, negatives, ratio, total)
+
+
+def pair_texts(table: pd.DataFrame, how: Rule) -> pd.DataFrame:
+    return pairing.pair_texts(table, how)[0]
+
+
+def drop_texts(table: pd.DataFrame, pairs: pd.DataFrame, how: Rule) -> pd.DataFrame:
+    return pairing.drop_texts(table, pairs, pairing.pair_texts(table, how)[1], how)
+
+
+PARAMS = rule(1.0, 10, 1)
+VERIFIER = Reward("stars", 0.3, {"verifier": 1.0}, {}, {})
+
+
+def rewarded_texts(questions, candidates, negatives, scores: pd.DataFrame) -> pd.DataFrame:
+    nothing = pairing.flagged(scores, [])
+    return pairing.rewarded_texts(
+        questions, candidates, negatives, rewards(scores, VERIFIER), nothing
+    )
 
 
 def texts(*rows: tuple[str, int, str, float | None]) -> pd.DataFrame:
@@ -42,6 +71,8 @@ def texts(*rows: tuple[str, int, str, float | None]) -> pd.DataFrame:
         origin=np.where(index >= 1000, "negative", np.where(index >= 100, "student", "sft")),
         negative_kind=pd.array([KINDS[i - 1000] if i >= 1000 else None for i in index], "str"),
         text_key=[" ".join(text.lower().split()) for text in table.explanation],
+        words_n=[len(text.split()) for text in table.explanation],
+        is_refused=False,
     )
 
 
@@ -49,8 +80,8 @@ def pair_keys(pairs: pd.DataFrame) -> list[tuple[str, int, int]]:
     return list(zip(pairs.question_id, pairs.chosen_index, pairs.rejected_index, strict=True))
 
 
-def reasons(table: pd.DataFrame, params: Params = PARAMS) -> dict[tuple[str, int], str]:
-    drops = drop_texts(table, pair_texts(table, params), params)
+def reasons(table: pd.DataFrame, how: Rule = PARAMS) -> dict[tuple[str, int], str]:
+    drops = drop_texts(table, pair_texts(table, how), how)
     artifacts.validate(Drops, artifacts.conform(Drops, drops), Path("drops"))
     texts_of = zip(drops.question_id, drops.candidate_index, strict=True)
     return dict(zip(texts_of, drops.reason, strict=True))
@@ -94,7 +125,7 @@ def test_the_threshold_itself_is_wide_enough(low: float, high: float, is_pair: b
 @pytest.mark.parametrize("low", [0.1, 0.7, 1.1, 2.0, 3.0, 4.4])
 def test_the_threshold_holds_although_tenths_are_not_exact_in_binary(low: float):
     table = texts(("q", 0, "a", low), ("q", 1, "b", low + 0.3))
-    assert len(pair_texts(table, Params(0.3, 1, 0, 0.0))) == 1
+    assert len(pair_texts(table, rule(0.3, 1, 0))) == 1
 
 
 def test_texts_of_different_questions_are_never_compared():
@@ -104,14 +135,14 @@ def test_texts_of_different_questions_are_never_compared():
 
 def test_the_widest_gaps_come_first_and_indices_break_ties():
     table = texts(*[("q", i, f"t{i}", reward) for i, reward in enumerate([1.0, 4.0, 1.0, 4.0])])
-    pairs = pair_texts(table, Params(1.0, 3, 0, 0.0))
+    pairs = pair_texts(table, rule(1.0, 3, 0))
     assert pair_keys(pairs) == [("q", 1, 0), ("q", 1, 2), ("q", 3, 0)]
     assert pairs.pair_rank.tolist() == [1, 2, 3]
 
 
 def test_a_question_gets_three_varied_pairs_and_not_only_its_two_ends():
     table = texts(("q", 0, "a", 5.0), ("q", 1, "b", 3.0), ("q", 2, "c", 1.5), ("q", 3, "d", 0.0))
-    pairs = pair_texts(table, Params(1.0, 3, 0, 0.0))
+    pairs = pair_texts(table, rule(1.0, 3, 0))
     gaps = dict(zip(pair_keys(pairs), pairs.score_gap, strict=True))
     assert gaps == {("q", 0, 3): 5.0, ("q", 0, 2): 3.5, ("q", 1, 3): 3.0}
 
@@ -134,7 +165,7 @@ def test_an_empty_text_is_in_no_pair_even_with_a_score():
 
 def test_equal_scores_make_no_pair_also_without_a_minimum_gap():
     table = texts(("q", 0, "a", 3.0), ("q", 1, "b", 3.0), ("r", 0, "a", 1.0), ("r", 1, "b", 2.0))
-    free = Params(0.0, 5, 0, 0.0)
+    free = rule(0.0, 5, 0)
     assert pair_keys(pair_texts(table, free)) == [("r", 1, 0)]
     assert reasons(table, free) == {("q", 0): "tie", ("q", 1): "tie"}
 
@@ -179,7 +210,7 @@ def test_the_same_two_texts_sampled_twice_are_one_pair():
 def test_what_is_in_no_pair_says_why(rows: list[tuple], expected: dict):
     other = texts(("z", 0, "a", 0.0), ("z", 1, "b", 5.0))  # so that there is some pair
     table = pd.concat([texts(*[("q", *row) for row in rows]), other], ignore_index=True)
-    found = reasons(table, Params(1.0, 1, 1, 0.0))
+    found = reasons(table, rule(1.0, 1, 1))
     if "either" in expected:
         assert list(found.values()) == ["over_limit"]
     else:
@@ -190,7 +221,7 @@ def test_a_negative_that_copies_a_text_of_a_pair_is_a_duplicate():
     table = texts(
         ("q", 0, "a", 5.0), ("q", 1, "b", 1.0), ("q", 1000, "B", 1.0), ("q", 1001, "c", 1)
     )
-    found = reasons(table, Params(1.0, 1, 0, 0.0))
+    found = reasons(table, rule(1.0, 1, 0))
     assert found == {("q", 1000): "duplicate_text", ("q", 1001): "over_limit"}
 
 
@@ -209,9 +240,9 @@ def test_a_negative_is_never_chosen_however_well_it_scores():
 
 def test_negatives_have_places_of_their_own():
     table = texts(*[("q", i, f"t{i}", float(i)) for i in range(4)], ("q", 1000, "x", 0.0))
-    pairs = pair_texts(table, Params(1.0, 2, 1, 0.0))
+    pairs = pair_texts(table, rule(1.0, 2, 1))
     assert (pairs.rejected_origin == "negative").tolist() == [False, False, True]
-    assert pair_texts(table, Params(1.0, 2, 0, 0.0)).rejected_index.max() < 1000
+    assert pair_texts(table, rule(1.0, 2, 0)).rejected_index.max() < 1000
 
 
 def test_kinds_are_mixed_although_one_is_always_the_widest():
@@ -235,40 +266,11 @@ def test_a_kind_that_is_not_worse_leaves_its_turn_to_another():
 
 def test_more_negatives_per_question_are_of_different_kinds():
     rows = [("q", 1000 + k, f"bad {k}", 1.0) for k in range(len(KINDS))]
-    pairs = pair_texts(texts(("q", 0, "good", 4.0), *rows), Params(1.0, 1, 3, 0.0))
+    pairs = pair_texts(texts(("q", 0, "good", 4.0), *rows), rule(1.0, 1, 3))
     assert pairs.negative_kind.nunique() == len(pairs) == 3
 
 
 # ---- rewards ------------------------------------------------------------------------------
-
-
-def scores(*rows: tuple[int, str, str, float | None]) -> pd.DataFrame:
-    """Scores of question q from (candidate_index, scorer, role, value)."""
-    return invented.table(
-        Scores, [("q", *row, "too_long" if row[3] is None else None) for row in rows]
-    )
-
-
-def test_the_reward_is_the_mean_of_the_reward_scorers_alone():
-    table = rewards(
-        scores(
-            (0, "verifier", "reward", 4.0), (0, "acr", "reward", 1.0), (0, "judge", "heldout", 0.0)
-        )
-    )
-    assert table.reward.tolist() == [2.5]
-
-
-@pytest.mark.parametrize("missing", [[(0, "acr", "reward", None)], []])
-def test_a_text_that_one_reward_scorer_did_not_score_has_no_reward(missing: list):
-    # the mean of the others is on another scale
-    others = [(0, "verifier", "reward", 4.0), (1, "verifier", "reward", 4.0)]
-    table = rewards(scores(*others, (1, "acr", "reward", 1.0), *missing))
-    assert table.reward.isna().tolist() == [True, False]
-
-
-def test_without_a_reward_scorer_nothing_can_be_paired():
-    with pytest.raises(InputError, match="no scorer with role 'reward'"):
-        rewards(scores((0, "judge", "heldout", 1.0)))
 
 
 def course() -> tuple[pd.DataFrame, ...]:
@@ -384,17 +386,25 @@ def tables(draw) -> pd.DataFrame:
 
 
 SETTINGS = st.builds(
-    Params,
-    min_score_gap=st.sampled_from([0.0, 0.25, 0.3, 1.0]),
-    pairs_per_question=st.integers(1, 4),
-    negatives_per_question=st.integers(0, 3),
-    length_control=st.just(0.0),
+    rule,
+    gap=st.sampled_from([0.0, 0.25, 0.3, 1.0]),
+    places=st.integers(1, 4),
+    negatives=st.integers(0, 3),
+)
+ANY = st.builds(
+    rule,
+    gap=st.sampled_from([0.0, 0.25, 0.3, 1.0]),
+    places=st.integers(1, 4),
+    negatives=st.integers(0, 3),
+    strategy=st.sampled_from(pairing.STRATEGIES),
+    ratio=st.sampled_from([1.0, 1.2, 2.0]),
+    total=st.none() | st.just(1),
 )
 
 
 @settings(max_examples=25, deadline=None)
-@given(tables(), SETTINGS)
-def test_every_text_is_in_a_pair_or_in_drops_and_never_in_both(table: pd.DataFrame, given_: Params):
+@given(tables(), ANY)
+def test_every_text_is_in_a_pair_or_in_drops_and_never_in_both(table: pd.DataFrame, given_: Rule):
     pairs = pair_texts(table, given_)
     drops = drop_texts(table, pairs, given_)
     artifacts.validate(Preferences, artifacts.conform(Preferences, pairs), Path("preferences"))
@@ -408,9 +418,9 @@ def test_every_text_is_in_a_pair_or_in_drops_and_never_in_both(table: pd.DataFra
 
 @settings(max_examples=25, deadline=None)
 @given(tables(), SETTINGS)
-def test_pairs_keep_the_gap_and_the_places(table: pd.DataFrame, given_: Params):
+def test_pairs_keep_the_gap_and_the_places(table: pd.DataFrame, given_: Rule):
     pairs = pair_texts(table, given_)
-    assert (pairs.score_gap >= given_.min_score_gap - 1e-9).all()
+    assert (pairs.score_gap >= given_.min_gap - 1e-9).all()
     assert (pairs.chosen_score > pairs.rejected_score).all()
     is_negative = pairs.rejected_origin == "negative"
     by_question = pairs.groupby("question_id").size()
@@ -423,16 +433,16 @@ def test_pairs_keep_the_gap_and_the_places(table: pd.DataFrame, given_: Params):
 @settings(max_examples=25, deadline=None)
 @given(tables(), SETTINGS)
 def test_without_limits_the_pairs_are_all_that_a_double_loop_finds(
-    table: pd.DataFrame, given_: Params
+    table: pd.DataFrame, given_: Rule
 ):
-    free = Params(given_.min_score_gap, 1000, 0, 0.0)
+    free = rule(given_.min_gap, 1000, 0)
     ours = table[(table.candidate_index < 1000) & table.reward.notna() & (table.text_key != "")]
     rows: list[Any] = list(ours.itertuples())
     expected = {
         (a.question_id, a.text_key, b.text_key)
         for a, b in itertools.permutations(rows, 2)
         if a.question_id == b.question_id and a.text_key != b.text_key
-        if a.reward > b.reward and a.reward - b.reward >= free.min_score_gap - 1e-9
+        if a.reward > b.reward and a.reward - b.reward >= free.min_gap - 1e-9
     }
     pairs = pair_texts(table, free)
     found = [
@@ -444,8 +454,8 @@ def test_without_limits_the_pairs_are_all_that_a_double_loop_finds(
 
 
 @settings(max_examples=25, deadline=None)
-@given(tables(), SETTINGS, st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_does_not_matter(table: pd.DataFrame, given_: Params, random):
+@given(tables(), ANY, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_does_not_matter(table: pd.DataFrame, given_: Rule, random):
     order = list(range(len(table)))
     random.shuffle(order)
     turned = table.iloc[order].reset_index(drop=True)
@@ -458,7 +468,7 @@ def test_the_order_of_the_rows_does_not_matter(table: pd.DataFrame, given_: Para
 
 @settings(max_examples=25, deadline=None)
 @given(tables(), SETTINGS)
-def test_another_question_changes_nothing_in_this_one(table: pd.DataFrame, given_: Params):
+def test_another_question_changes_nothing_in_this_one(table: pd.DataFrame, given_: Rule):
     more = pd.concat([table, texts(("y", 0, "a", 5.0), ("y", 1, "b", 0.0))], ignore_index=True)
     found = pair_texts(more, given_)
     pd.testing.assert_frame_equal(
@@ -468,7 +478,7 @@ def test_another_question_changes_nothing_in_this_one(table: pd.DataFrame, given
 
 @settings(max_examples=25, deadline=None)
 @given(tables(), SETTINGS)
-def test_no_two_texts_beat_each_other(table: pd.DataFrame, given_: Params):
+def test_no_two_texts_beat_each_other(table: pd.DataFrame, given_: Rule):
     same = table.groupby(["question_id", "text_key"]).reward.transform("mean")
     shared = table.assign(reward=table.reward.mask(table.reward.notna(), same))
     pairs = pair_texts(shared, replace(given_, pairs_per_question=1000))
@@ -484,18 +494,10 @@ def test_no_two_texts_beat_each_other(table: pd.DataFrame, given_: Params):
 
 def test_no_pair_at_all_says_what_to_do():
     table = texts(("q", 0, "a", 3.0), ("q", 1, "b", 3.25))
-    with pytest.raises(InputError, match=r"widest gap 0\.25 stars.*Lower min_score_gap"):
+    with pytest.raises(InputError, match=r"widest gap 0\.25\).*Lower min_score_gap"):
         pair_texts(table, PARAMS)
-    with pytest.raises(InputError, match=r"widest gap 0\.00 stars"):
+    with pytest.raises(InputError, match=r"widest gap 0\.00\)"):
         pair_texts(texts(("q", 0, "a", None)), PARAMS)
-
-
-@pytest.mark.parametrize(
-    "wrong", [Params(-0.1, 1, 1, 0.0), Params(0.1, -1, 1, 0.0), Params(0.1, 1, -1, 0.0)]
-)
-def test_a_negative_parameter_is_refused(wrong: Params):
-    with pytest.raises(InputError, match=r"build_preferences\..* is negative"):
-        pair_texts(texts(("q", 0, "a", 1.0), ("q", 1, "b", 3.0)), wrong)
 
 
 def test_the_widest_gap_is_within_a_question():
@@ -538,7 +540,7 @@ def test_the_report_by_hand():
         "unscored_n": 1,
         "negatives_n": 2,
         "negatives_unscored_n": 1,
-        "score_gap_median_stars": 2.5,
+        "score_gap_median_score": 2.5,
         "chosen_longer_frac": 0.5,
         "chosen_mean_words": 3.0,
         "rejected_mean_words": 2.5,
@@ -549,7 +551,6 @@ def test_the_report_by_hand():
         "rejected_negative_n": 1,
     }
     details = tabulate(pairs, drop_texts(table, pairs, PARAMS))
-    assert details["score_gaps"] == [{"low_stars": 2.0, "n": 1}, {"low_stars": 3.0, "n": 1}]
     assert details["negative_kinds"] == [{"negative_kind": KINDS[1], "n": 1}]
     assert details["drops"] == [
         {"origin": "negative", "reason": "unscored", "n": 1},

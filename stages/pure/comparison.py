@@ -1,15 +1,18 @@
 """Long evaluations -> the mean of each policy, and paired differences between two policies.
 
-The texts of a question are averaged first, so that a question counts once however many
-students wrote about it; intervals and tests are over clusters of near-identical questions.
+The texts of a question are averaged first, then its trainings, so that a question counts once
+however many students wrote about it; intervals and tests are over clusters of near-identical
+questions. seeds.py says what a difference is worth over trainings too.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stages.pure import catalogue, stats
+from schemas.explanations import NO_TRAINING
+from stages.pure import catalogue, mcnemar, seeds, stats
+from stages.pure.stats import Resampling
 
 PAIRS = [
     ("dpo", "sft"),
@@ -21,23 +24,17 @@ PAIRS = [
 DECODINGS = ["sampled", "greedy"]
 ALL = "all"  # the course that stands for every course
 PLACE = ["policy", "decoding", "metric", "role"]
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How intervals and p values are computed."""
-
-    samples: int  # resamples of clusters, and random sign patterns
-    level: float  # confidence level, 0..1
-    seed: int
+OF_QUESTION = ["question_id", "cluster_id", "course"]
+PAIR = ["policy_a", "policy_b", "decoding"]
+GROUP = ["metric", "role", "course"]
 
 
 def question_means(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Evaluations -> one row per (policy, decoding, metric, question).
+    """Evaluations -> one row per (policy, decoding, metric, question, training).
 
     value is the mean of the texts that have one, NaN if none has; null_n counts the others.
     """
-    keys = [*PLACE, "question_id", "cluster_id", "course"]
+    keys = [*PLACE, *OF_QUESTION, "training_seed"]
     groups = evaluations.assign(is_null=evaluations.value.isna()).groupby(keys, sort=True)
     return groups.agg(value=("value", "mean"), null_n=("is_null", "sum")).reset_index()
 
@@ -52,14 +49,15 @@ def policy_means(evaluations: pd.DataFrame, how: Resampling) -> pd.DataFrame:
     rows = []
     stacked = every_course(question_means(evaluations))
     for key, group in stacked.groupby([*PLACE, "course"], sort=True):
-        known = group.dropna(subset=["value"])
-        values, clusters = known.value.to_numpy(), known.cluster_id.to_numpy()
+        known = group.dropna(subset=["value"]).groupby(["question_id", "cluster_id"]).value.mean()
+        values, clusters = known.to_numpy(), known.index.get_level_values("cluster_id").to_numpy()
         interval = stats.cluster_bootstrap(values, clusters, how.samples, how.level, how.seed)
         rows.append(
             dict(zip([*PLACE, "course"], key, strict=True))
             | {
+                "seeds_n": group.training_seed.nunique(),
                 "questions_n": len(known),
-                "clusters_n": known.cluster_id.nunique(),
+                "clusters_n": len(set(clusters)),
                 "null_n": int(group.null_n.sum()),
                 "mean": interval.mean,
                 "low": interval.low,
@@ -69,56 +67,111 @@ def policy_means(evaluations: pd.DataFrame, how: Resampling) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparisons(evaluations: pd.DataFrame, headline: list[str], how: Resampling) -> pd.DataFrame:
-    """Evaluations -> Comparisons: every metric over all courses, the headline per course.
+def paired(means: pd.DataFrame, a: str, b: str, decoding: str) -> pd.DataFrame:
+    """Rows of question_means of two policies side by side: value_a, value_b, one per training.
 
-    A student's text was not decoded, so it is compared with either decoding. Pairs of
-    policies of which one has no text of that decoding are left out.
+    A student's text was neither decoded nor trained, so it stands beside every decoding and
+    training; two trained policies share their trainings. A question without a value on one
+    side of one training is left out of that metric: all trainings answer the same questions.
     """
-    stacked = every_course(question_means(evaluations))
-    stacked = stacked[(stacked.course == ALL) | stacked.metric.isin(headline)]
-    rows = []
-    for a, b in PAIRS:
-        for decoding in DECODINGS:
-            sides = [of_policy(stacked, policy, decoding) for policy in (a, b)]
-            keys = ["metric", "role", "course", "question_id", "cluster_id"]
-            both = sides[0].merge(sides[1], on=keys, suffixes=("_a", "_b"))
-            place = {"policy_a": a, "policy_b": b, "decoding": decoding}
-            for (metric, role, course), group in both.groupby(keys[:3], sort=True):
-                row = place | {"metric": metric, "role": role, "course": course}
-                rows.append(row | difference(group, how))
-    return with_holm(pd.DataFrame(rows, columns=[*place, *keys[:3], *MEASURES]), headline)
-
-
-MEASURES = ["questions_n", "clusters_n", "mean_a", "mean_b", "difference", "low", "high"]
-MEASURES += ["p_value", "minimum_detectable_effect"]
+    sides = [of_policy(means, policy, decoding) for policy in (a, b)]
+    keys = [*GROUP, "question_id", "cluster_id"]
+    is_trained = all(not (side.training_seed == NO_TRAINING).any() for side in sides)
+    if is_trained:
+        both = sides[0].merge(sides[1], on=[*keys, "training_seed"], suffixes=("_a", "_b"))
+    else:
+        both = sides[0].merge(
+            sides[1].drop(columns="training_seed"), on=keys, suffixes=("_a", "_b")
+        )
+    lost = both.value_a.isna() | both.value_b.isna()
+    lost = lost.groupby([both[key] for key in (*GROUP, "question_id")]).transform("any")
+    return both[~lost].assign(policy_a=a, policy_b=b, decoding=decoding)
 
 
 def of_policy(means: pd.DataFrame, policy: str, decoding: str) -> pd.DataFrame:
     """The rows of one policy and decoding; students have decoding none only."""
     wanted = "none" if policy == "student" else decoding
-    return means[(means.policy == policy) & (means.decoding == wanted)]
+    found = means[(means.policy == policy) & (means.decoding == wanted)]
+    return found[[*GROUP, "question_id", "cluster_id", "training_seed", "value"]]
+
+
+def all_pairs(evaluations: pd.DataFrame, headline: list[str]) -> pd.DataFrame:
+    """`paired` of every two policies: every metric over all courses, the headline per course."""
+    stacked = every_course(question_means(evaluations))
+    stacked = stacked[(stacked.course == ALL) | stacked.metric.isin(headline)]
+    tables = [paired(stacked, a, b, how) for a, b in PAIRS for how in DECODINGS]
+    return pd.concat(tables, ignore_index=True)
+
+
+def comparisons(pairs: pd.DataFrame, headline: list[str], how: Resampling) -> pd.DataFrame:
+    """all_pairs -> Comparisons. Two policies of which one has no text are left out."""
+    rows = [
+        dict(zip([*PAIR, *GROUP], key, strict=True)) | difference(group, how)
+        for key, group in pairs.groupby([*PAIR, *GROUP], sort=True)
+    ]
+    return with_holm(pd.DataFrame(rows, columns=[*PAIR, *GROUP, *MEASURES]), headline)
+
+
+MEASURES = ["questions_n", "clusters_n", "mean_a", "mean_b", "difference", "low", "high"]
+MEASURES += ["seeds_n", "seed_low", "seed_high", "seed_sd"]
+MEASURES += ["p_value", "minimum_detectable_effect"]
 
 
 def difference(group: pd.DataFrame, how: Resampling) -> dict[str, float]:
-    """The measures of one comparison from columns value_a, value_b, cluster_id."""
-    known = group.dropna(subset=["value_a", "value_b"])
-    change = (known.value_a - known.value_b).to_numpy()
-    clusters = known.cluster_id.to_numpy()
+    """The measures of one comparison from value_a, value_b, cluster_id and training_seed."""
+    changes = group.assign(difference=group.value_a - group.value_b)
+    of_question = changes.groupby(["question_id", "cluster_id"]).difference.mean()
+    change = of_question.to_numpy()
+    clusters = of_question.index.get_level_values("cluster_id").to_numpy()
     interval = stats.cluster_bootstrap(change, clusters, how.samples, how.level, how.seed)
+    table = changes.pivot(
+        index="training_seed", columns=["question_id", "cluster_id"], values="difference"
+    )
+    across = seeds.crossed_mean(
+        table.to_numpy(float), table.columns.get_level_values("cluster_id").to_numpy(), how.level
+    )
     return {
-        "questions_n": len(known),
-        "clusters_n": int(known.cluster_id.nunique()),
-        "mean_a": float(known.value_a.mean()),
-        "mean_b": float(known.value_b.mean()),
+        "questions_n": len(change),
+        "clusters_n": len(set(clusters)),
+        "mean_a": float(group.value_a.mean()),
+        "mean_b": float(group.value_b.mean()),
         "difference": interval.mean,
         "low": interval.low,
         "high": interval.high,
+        "seeds_n": len(table),
+        "seed_low": across.low,
+        "seed_high": across.high,
+        "seed_sd": across.seed_means_sd,
         "p_value": stats.sign_flip_p(change, clusters, how.samples, how.seed),
         "minimum_detectable_effect": stats.minimum_detectable_effect(
             interval.standard_error, how.level
         ),
     }
+
+
+def seed_comparisons(pairs: pd.DataFrame, how: Resampling) -> pd.DataFrame:
+    """all_pairs -> SeedComparisons: the difference of each training alone, over all courses.
+
+    p_value_mcnemar is of metrics that are 0 or 1 for each question, else NaN.
+    """
+    keys = [*PAIR, "metric", "training_seed"]
+    rows: list[dict[str, Any]] = []
+    for key, group in pairs[pairs.course == ALL].groupby(keys, sort=True):
+        change = (group.value_a - group.value_b).to_numpy()
+        clusters = group.cluster_id.to_numpy()
+        interval = stats.cluster_bootstrap(change, clusters, how.samples, how.level, how.seed)
+        sides = group.value_a.to_numpy(), group.value_b.to_numpy()
+        rows.append(
+            dict(zip(keys, key, strict=True))
+            | {
+                "questions_n": len(change),
+                "difference": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+                "p_value_mcnemar": mcnemar.mcnemar_p(*sides, clusters),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def with_holm(rows: pd.DataFrame, headline: list[str]) -> pd.DataFrame:
@@ -141,6 +194,7 @@ def headline_numbers(
         "test_clusters_n": evaluations.cluster_id.nunique(),
         "test_questions_n": evaluations.question_id.nunique(),
         "null_n": int(evaluations.value.isna().sum()),
+        "training_seeds_n": evaluations.training_seed[evaluations.policy == "sft"].nunique(),
     }
     shown = comparisons[(comparisons.course == ALL) & comparisons.metric.isin(headline)]
     for row in shown[shown.difference.notna()].to_dict("records"):

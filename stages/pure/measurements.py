@@ -5,24 +5,24 @@ null is what cannot be measured, with its reason.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
-from stages.pure import claims, metrics, prompts
+from stages.pure import metrics, prompts
 from stages.pure.metrics import Value
-from stages.pure.scoring import model_values
+from stages.pure.scoring import is_blank, unseen
 
-KEY = ["policy", "question_id", "cluster_id", "course", "decoding", "explanation_index"]
+KEY = ["policy", "training_seed", "question_id", "cluster_id", "course", "decoding"]
+KEY += ["explanation_index"]
 
 
 def final_texts(questions: pd.DataFrame, explanations: list[pd.DataFrame]) -> pd.DataFrame:
     """Questions and Explanations -> the final texts (n,) with the columns of their question.
 
-    Beside them: prompt, key_text, and claim (the key, said to be right). Raises InputError if
-    a text belongs to no test question: one of the tables is stale.
+    Beside them: prompt, key_text, claim (the key, said to be right) and fold (-1). Raises
+    InputError if a text belongs to no test question: one of the tables is stale.
     """
     test = prompts.distinct_questions(questions[questions.split == "test"])
     texts = pd.concat([table[table.is_final] for table in explanations], ignore_index=True)
@@ -35,13 +35,7 @@ def final_texts(questions: pd.DataFrame, explanations: list[pd.DataFrame]) -> pd
         )
     joined = texts.drop(columns="cluster_id").merge(test, on="question_id", validate="many_to_one")
     joined = joined.sort_values(KEY, kind="stable", ignore_index=True)
-    rows = questions_of(joined)
-    keys: list[Any] = [claims.claim_key(row) for row in rows]
-    return joined.assign(
-        prompt=[prompts.render_prompt(row) for row in rows],
-        key_text=[prompts.key_text(row) for row in rows],
-        claim=keys,
-    )
+    return unseen(joined)
 
 
 def with_references(texts: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +45,7 @@ def with_references(texts: pd.DataFrame) -> pd.DataFrame:
     of the other students. Blank texts are none.
     """
     keys = ["policy", "question_id", "explanation_index", "explanation"]
-    students = texts.loc[(texts.policy == "student") & ~is_empty(texts), keys]
+    students = texts.loc[(texts.policy == "student") & ~is_blank(texts), keys]
     students = students.rename(
         columns={"explanation": "reference", "explanation_index": "reference_index"}
     ).drop(columns="policy")
@@ -116,47 +110,6 @@ def corpus_bleus(texts: pd.DataFrame) -> dict[str, float]:
     return numbers
 
 
-def rival_claims(texts: pd.DataFrame) -> pd.DataFrame:
-    """One row per (text, wrong option): `position` of the text (0..n-1), claim, explanation.
-
-    Blank texts are left out.
-    """
-    rows = [
-        (position, claims.claim(row, option), row["explanation"])
-        for position, row in enumerate(questions_of(texts))
-        if row["explanation"].strip()
-        for option in prompts.distractor_texts(row)
-    ]
-    return pd.DataFrame(rows, columns=["position", "claim", "explanation"])
-
-
-def margins(
-    texts: pd.DataFrame, of_key: list[Value], rivals: pd.DataFrame, of_rivals: np.ndarray
-) -> list[Value]:
-    """P(entails the key) minus that of the best wrong option, -1..1, (n,).
-
-    of_key: a value per text; of_rivals: a number per row of `rivals`. Null where the text is
-    blank, or where the question has no second option.
-    """
-    best = pd.Series(of_rivals).groupby(rivals.position.to_numpy()).max()
-    return [
-        value
-        if value.value is None
-        else Value(value.value - float(best[i]))
-        if i in best.index
-        else Value(None, "no_distractor")
-        for i, value in enumerate(of_key)
-    ]
-
-
-def verbose_flags(texts: pd.DataFrame, entailed: list[Value]) -> list[Value]:
-    """Upstream's fourth failure detector, (n,): long, and does not entail the bare option."""
-    return [
-        value if value.value is None else metrics.is_verbose(text, value.value)
-        for text, value in zip(texts.explanation, entailed, strict=True)
-    ]
-
-
 def generated(texts: pd.DataFrame, values: pd.Series) -> list[Value]:
     """Values of generated texts (n,); null for a student's text, which no model ended."""
     return [
@@ -165,51 +118,30 @@ def generated(texts: pd.DataFrame, values: pd.Series) -> list[Value]:
     ]
 
 
-def surface(texts: pd.DataFrame) -> dict[str, list[Value]]:
-    """Coverage, lengths and failure flags of each text, name -> (n,)."""
-    said = texts.explanation.tolist()
-    pairs = list(zip(said, texts.key_text, strict=True))
+def endings(texts: pd.DataFrame) -> dict[str, list[Value]]:
+    """How each text ended, name -> (n,)."""
     return {
-        "acr": [metrics.acr(text, key) for text, key in pairs],
-        "acr_upstream": [metrics.acr_upstream(text, key) for text, key in pairs],
-        "is_evasive": [metrics.is_evasive(text, key) for text, key in pairs],
-        "words": [metrics.words(text) for text in said],
-        "is_loop": [metrics.is_loop(text) for text in said],
-        "has_url": [metrics.has_url(text) for text in said],
         "tokens": generated(texts, texts.tokens_n),
         "stopped": generated(texts, texts.is_stopped),
     }
 
 
-def questions_of(texts: pd.DataFrame) -> list[Any]:
-    """The question of each text (and the text) as a mapping, (n,)."""
-    return texts.to_dict("records")
-
-
-def is_empty(texts: pd.DataFrame) -> np.ndarray:
-    """Which texts are blank, (n,) bool; no model reads them."""
-    return (texts.explanation.str.strip() == "").to_numpy(dtype=bool)
-
-
-def from_model(texts: pd.DataFrame, numbers: np.ndarray) -> list[Value]:
-    """A model's outputs for the texts that are not blank -> values of all texts (n,)."""
-    blank = is_empty(texts)
-    spread = np.full(len(texts), np.nan)
-    spread[~blank] = numbers
-    return model_values(spread, blank)
-
-
-def long_rows(
-    texts: pd.DataFrame, measured: dict[str, list[Value]], roles: dict[str, str]
-) -> pd.DataFrame:
-    """The texts' keys once per metric -> Evaluations."""
+def long_form(keys: pd.DataFrame, measured: dict[str, list[Value]]) -> pd.DataFrame:
+    """`keys` (n rows) once per metric, with columns metric, value and reason."""
     parts = [
-        texts[KEY].assign(
+        keys.assign(
             metric=name,
-            role=roles[name],
             value=np.array([v.value for v in values], dtype=float),
             reason=pd.array([v.reason for v in values], dtype="str"),
         )
         for name, values in measured.items()
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def long_rows(
+    texts: pd.DataFrame, measured: dict[str, list[Value]], roles: dict[str, str]
+) -> pd.DataFrame:
+    """The texts' keys once per metric -> Evaluations."""
+    rows = long_form(texts[KEY], measured)
+    return rows.assign(role=rows.metric.map(roles))

@@ -1,24 +1,17 @@
-"""Candidates and negatives -> what scorers read; what scorers say -> rows of `scores`."""
+"""Texts -> what scorers read; what scorers say -> rows of `scores`. n = texts."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
-from stages.pure import claims, metrics, prompts
+from stages.pure import claims, prompts
 from stages.pure.metrics import Value
 
 KEY = ["question_id", "candidate_index"]
+NOT_TRAINED_ON = -1  # the fold of a question that no half of the verifier has seen
 MAX_NULL_FRAC = 0.5  # of a reward scorer's values
-TEXT_METRICS: dict[str, Callable[[str, str], Value]] = {  # of explanation and key's text
-    "acr": metrics.acr,
-    "words": lambda text, key: metrics.words(text),
-    "is_loop": lambda text, key: metrics.is_loop(text),
-    "has_url": lambda text, key: metrics.has_url(text),
-    "is_evasive": metrics.is_evasive,
-}
 
 
 def texts_to_score(
@@ -26,35 +19,81 @@ def texts_to_score(
 ) -> pd.DataFrame:
     """Questions, Candidates, Negatives -> one row per text with what the scorers read.
 
-    Columns: question_id, candidate_index, kind (origin, or kind of the negative),
-    explanation, prompt, claim, key_text, fold (-1 unless a train question).
-    Raises InputError for a text of an unknown question.
+    Columns: those of prompts.distinct_questions (fold: -1 unless a train question),
+    candidate_index, kind (origin, or kind of the negative), explanation, is_stopped, prompt,
+    claim, key_text. Raises InputError for a text of an unknown question.
     """
-    columns = [*KEY, "kind", "explanation"]
+    columns = [*KEY, "kind", "explanation", "is_stopped"]
     ours = candidates.rename(columns={"origin": "kind"})[columns]
-    texts = pd.concat([ours, negatives[columns]], ignore_index=True)
-    distinct = prompts.distinct_questions(questions).set_index("question_id")
-    if strangers := sorted(set(texts.question_id) - set(distinct.index)):
+    texts = pd.concat([ours, negatives.assign(is_stopped=True)[columns]], ignore_index=True)
+    distinct = prompts.distinct_questions(questions)
+    if strangers := sorted(set(texts.question_id) - set(distinct.question_id)):
         raise InputError(
             f"question {strangers[0]} of data/candidates.parquet or data/negatives.parquet is not "
             "in data/questions.parquet. Run `dvc repro sample_candidates make_negatives`."
         )
-    asked = distinct.loc[texts.question_id]  # one row per text
-    rows: list[Any] = asked.to_dict("records")
+    joined = texts.merge(distinct, on="question_id", how="left", validate="many_to_one")
+    seen = joined.assign(fold=np.where(joined.split == "train", joined.fold, NOT_TRAINED_ON))
+    return with_rendered(seen)
+
+
+def with_rendered(texts: pd.DataFrame) -> pd.DataFrame:
+    """`texts` (n rows: a question's columns, and explanation) with prompt, claim and key_text."""
+    rows = rows_of(texts)
     keys: list[Any] = [claims.claim_key(row) for row in rows]
     return texts.assign(
         prompt=[prompts.render_prompt(row) for row in rows],
         claim=keys,
         key_text=[prompts.key_text(row) for row in rows],
-        fold=np.where(asked.split == "train", asked.fold, -1),
     )
 
 
-def measure(scorer: str, texts: pd.DataFrame) -> list[Value]:
-    """The values of a text metric (n,)."""
-    function = TEXT_METRICS[scorer]
-    rows = zip(texts.explanation, texts.key_text, strict=True)
-    return [function(text, key) for text, key in rows]
+def unseen(texts: pd.DataFrame) -> pd.DataFrame:
+    """with_rendered of texts about questions that no scorer was trained on."""
+    return with_rendered(texts.assign(fold=NOT_TRAINED_ON))
+
+
+def rows_of(texts: pd.DataFrame) -> list[Any]:
+    """The question of each text (and the text) as a mapping, (n,)."""
+    return texts.to_dict("records")
+
+
+def is_blank(texts: pd.DataFrame) -> np.ndarray:
+    """Which texts are blank, (n,) bool; no model reads them."""
+    return (texts.explanation.str.strip() == "").to_numpy(dtype=bool)
+
+
+def rival_claims(texts: pd.DataFrame) -> pd.DataFrame:
+    """One row per (text, wrong option): `position` of the text (0..n-1), claim, explanation.
+
+    Blank texts are left out.
+    """
+    rows = [
+        (position, claims.claim(row, option), row["explanation"])
+        for position, row in enumerate(rows_of(texts))
+        if row["explanation"].strip()
+        for option in prompts.distractor_texts(row)
+    ]
+    return pd.DataFrame(rows, columns=["position", "claim", "explanation"])
+
+
+def margins(
+    texts: pd.DataFrame, of_key: list[Value], rivals: pd.DataFrame, of_rivals: np.ndarray
+) -> list[Value]:
+    """P(entails the key) minus that of the best wrong option, -1..1, (n,).
+
+    of_key: a value per text; of_rivals: a number per row of `rivals`. Null where the text is
+    blank, or where the question has no second option.
+    """
+    best = pd.Series(of_rivals).groupby(rivals.position.to_numpy()).max()
+    return [
+        value
+        if value.value is None
+        else Value(value.value - float(best[i]))
+        if i in best.index
+        else Value(None, "no_distractor")
+        for i, value in enumerate(of_key)
+    ]
 
 
 def model_values(numbers: np.ndarray, is_empty: np.ndarray) -> list[Value]:
@@ -76,9 +115,9 @@ def scores_of(texts: pd.DataFrame, scorer: str, role: str, values: list[Value]) 
     )
 
 
-def check_nulls(scores: pd.DataFrame) -> None:
-    """Raise InputError if a reward scorer could not score more than half of the texts."""
-    for scorer, rows in scores[scores.role == "reward"].groupby("scorer"):
+def check_nulls(scores: pd.DataFrame, scorers: list[str]) -> None:
+    """Raise InputError if one of `scorers`, which a reward reads, has no value for most texts."""
+    for scorer, rows in scores[scores.scorer.isin(scorers)].groupby("scorer"):
         if rows.value.isna().mean() > MAX_NULL_FRAC:
             reasons = rows.reason.value_counts().to_dict()
             raise InputError(

@@ -20,3 +20,10 @@ def file_md5(file: Path) -> str:
     """The md5 of a file's bytes."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "md5").hexdigest()
+
+
+def weights_md5(folder: Path) -> str:
+    """One digest for all weights (*.safetensors) of a model folder, whatever lies beside them."""
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.safetensors"))
+    digests = [file_md5(folder / name) for name in files]
+    return hashlib.md5("".join(digests).encode()).hexdigest()

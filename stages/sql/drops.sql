@@ -1,6 +1,7 @@
 -- drops: why a candidate or negative is in no pair.
 -- Grain: one row per (question_id, candidate_index); with `preferences`, every row of `texts`.
--- The first reason that holds is given; `texts` is as in preferences.sql.
+-- The first reason that holds is given. `texts` is as in preferences.sql; `picked` are the
+-- pairs before the draw, `preferences` those after it.
 
 with usable as (
 
@@ -14,6 +15,14 @@ paired as (
     select question_id, chosen_index as candidate_index from preferences
     union
     select question_id, rejected_index from preferences
+
+),
+
+undrawn as (
+
+    select question_id, chosen_index as candidate_index from picked
+    union
+    select question_id, rejected_index from picked
 
 ),
 
@@ -33,20 +42,25 @@ best as (
     select * from usable
     where origin <> 'negative'
     qualify row_number() over (
-        partition by question_id order by reward desc, candidate_index
+        partition by question_id order by is_refused, reward desc, candidate_index
     ) = 1
 
 ),
 
 -- a candidate's partners are the question's other candidates; a negative's is the best one
-compared as (
+partners as (
 
     select
         own.question_id,
         own.candidate_index,
-        partner.text_key = own.text_key or partner.reward = own.reward as is_tie,
-        abs(partner.reward - own.reward) >= $min_score_gap - 1e-9 as is_far,
-        false as is_not_worse
+        false as is_negative,
+        own.reward,
+        partner.reward as other_reward,
+        own.text_key = partner.text_key as is_same,
+        case when own.reward > partner.reward then own.is_refused else partner.is_refused end
+            as is_refused,
+        greatest(own.words_n, partner.words_n)
+        <= $max_words_ratio * least(own.words_n, partner.words_n) + 1e-9 as is_as_long
 
     from usable as own
 
@@ -61,10 +75,13 @@ compared as (
     select
         own.question_id,
         own.candidate_index,
-        best.text_key = own.text_key as is_tie,
-        best.reward > own.reward
-        and best.reward - own.reward >= $min_score_gap - 1e-9 as is_far,
-        best.reward <= own.reward as is_not_worse
+        true,
+        own.reward,
+        best.reward,
+        own.text_key = best.text_key,
+        best.is_refused,
+        greatest(own.words_n, best.words_n)
+        <= $max_words_ratio * least(own.words_n, best.words_n) + 1e-9
 
     from usable as own
 
@@ -74,14 +91,35 @@ compared as (
 
 ),
 
+compared as (
+
+    select
+        *,
+        is_same or (reward = other_reward and not is_negative) as is_tie,
+        is_negative and reward >= other_reward as is_not_worse,
+        not is_same
+        and (case when is_negative then other_reward - reward else abs(other_reward - reward) end)
+        >= $min_gap - 1e-9 as is_far
+
+    from partners
+
+),
+
 outcomes as (
 
     select
         question_id,
         candidate_index,
         bool_and(is_tie) as all_tie,
+        bool_or(is_not_worse) as is_not_worse,
         bool_or(is_far and not is_tie) as any_far,
-        bool_or(is_not_worse) as is_not_worse
+        bool_or(
+            is_far and not is_tie and (is_as_long or $strategy <> 'length_matched')
+        ) as any_matched,
+        bool_or(
+            is_far and not is_tie and (is_as_long or $strategy <> 'length_matched')
+            and not is_refused
+        ) as any_allowed
 
     from compared
     group by question_id, candidate_index
@@ -99,7 +137,10 @@ select
         when outcomes.all_tie then 'tie'
         when outcomes.is_not_worse then 'not_worse'
         when not outcomes.any_far then 'below_gap'
+        when not outcomes.any_matched then 'length_unmatched'
+        when not outcomes.any_allowed then 'degenerate'
         when twins.text_key is not null then 'duplicate_text'
+        when undrawn.question_id is not null then 'not_drawn'
         else 'over_limit'
     end as reason
 
@@ -108,6 +149,10 @@ from texts
 anti join paired
     on texts.question_id = paired.question_id
     and texts.candidate_index = paired.candidate_index
+
+left join undrawn
+    on texts.question_id = undrawn.question_id
+    and texts.candidate_index = undrawn.candidate_index
 
 left join outcomes
     on texts.question_id = outcomes.question_id

@@ -1,28 +1,29 @@
-"""The verifier by what it is asked: star ratings of explanations, one per distinct text.
+"""The reward verifier: star ratings of explanations by the cross-fitted adapters."""
 
-Every text is scored once however often it occurs, in sorted order, so that the values do
-not depend on the order of the rows. A value is NaN where the verifier cannot read the text
-because it is too long; callers leave out empty texts. n = number of texts.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from stages.pure.metrics import Value
+from stages.pure.scoring import NOT_TRAINED_ON
+from stages.runtime import classifiers
+from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.classifiers import Classifier
+from stages.scorers.asking import ask_said, score_distinct
 
-NOT_TRAINED_ON = -1  # the fold of a question that neither half of the verifier has seen
-Asked = TypeVar("Asked")
+FOLDER = Path("models/verifier_reward")
+MODELS = (BASE_DIR, FOLDER)
 
 
-def verifier_ratings(
+def ratings(
     halves: Mapping[int, Classifier],
     prompts: Sequence[str],
     explanations: Sequence[str],
     folds: np.ndarray,
 ) -> np.ndarray:
-    """Stars (n,) of the cross-fitted verifier, 0..5.
+    """Stars (n,) of the cross-fitted verifier, 0..5; NaN for a text that is too long to read.
 
     halves: classifiers.load_folds. Half k was trained on the train questions of the other
     fold, so a train question of fold k is rated by it alone; with fold -1 (no train
@@ -44,19 +45,15 @@ def verifier_ratings(
     return np.where(folds == 0, by_fold[0], np.where(folds == 1, by_fold[1], by_fold.mean(axis=0)))
 
 
-def score_distinct(
-    score: Callable[[list[Asked], list[str]], np.ndarray],
-    asked: Sequence[Asked],
-    explanations: Sequence[str],
-) -> np.ndarray:
-    """`score` of each pair (n,), asked once per distinct pair.
+def verifier(texts: pd.DataFrame) -> list[Value]:
+    """Stars of each text (n,)."""
+    halves = classifiers.load_folds(FOLDER)
+    return ask_said(
+        texts,
+        lambda said: ratings(
+            halves, said.prompt.tolist(), said.explanation.tolist(), said.fold.to_numpy()
+        ),
+    )
 
-    Raises ValueError if `score` returns another number of values than it was asked for.
-    """
-    pairs = list(zip(asked, explanations, strict=True))
-    if not pairs:
-        return np.empty(0)
-    distinct = sorted(set(pairs))  # type: ignore[type-var]
-    values = score([a for a, _ in distinct], [b for _, b in distinct])
-    of_pair = dict(zip(distinct, values, strict=True))
-    return np.array([of_pair[pair] for pair in pairs], dtype=float)
+
+SCORERS = {"verifier": verifier}

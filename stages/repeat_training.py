@@ -1,0 +1,142 @@
+"""Train again with other seeds, so that a difference can be held against the luck of training.
+
+    data/questions.parquet, models/base and scorers -> data/explanations_repeats.parquet
+    data/fitness_reward.parquet                        reports/repeat_training.json
+
+Each seed takes the steps of train_sft, sample_candidates, make_negatives, score_candidates
+(the scorers of the reward only), build_preferences, train_dpo and explain_test, with the same
+parameters and in one process; base, verifier and judge stay. Only the answers to the test
+questions are kept.
+
+    dvc repro repeat_training
+    dvc exp run -S 'repeat_training.seeds=[14,15,16,17]'
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from schemas.errors import InputError
+from schemas.explanations import Explanations
+from schemas.fitness import Fitness
+from schemas.questions import Questions
+from stages.pure import pair_rules, rewards, scoring
+from stages.pure.negative_table import make_negatives
+from stages.pure.rewards import Reward
+from stages.runtime import checkpoints
+from stages.runtime.generation import Decoding, Writer
+from stages.runtime.profile import Generation, Model, Training
+from stages.runtime.run import Run, StageParams, stage_run, start
+from stages.scorers import registry
+from stages.steps import candidates, dpo, explaining, sft
+
+
+@dataclass(frozen=True)
+class Params(StageParams):
+    """params.yaml: repeat_training."""
+
+    seeds: list[int]
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What all seeds share."""
+
+    questions: pd.DataFrame
+    checks: pd.DataFrame  # Fitness of the reward verifier
+    reward: Reward
+    pairing: pair_rules.Settings
+    model: Model
+    tokenizer: Any
+    taught: sft.Lessons
+    asked: pd.DataFrame  # test questions
+
+
+def shared(run: Run[Params]) -> Fixed:
+    """Read once what no seed changes."""
+    settings = run.section(pair_rules.Settings, "build_preferences")
+    pair_rules.check(settings)
+    declared = run.given["score_candidates"]["scorers"]
+    named = rewards.reward_named(settings.reward, run.given["rewards"], declared)
+    questions, checks = run.read(Questions), run.read(Fitness, "reward")
+    model = run.section(Model, "model")
+    tokenizer = checkpoints.load_tokenizer(model)
+    return Fixed(
+        questions,
+        checks,
+        pair_rules.usable(named, checks)[0],
+        settings,
+        model,
+        tokenizer,
+        sft.lessons(questions, run.section(sft.Settings, "train_sft"), tokenizer, model),
+        explaining.asked_questions(
+            questions, run.given["explain_test"]["max_questions"], "repeat_training"
+        ),
+    )
+
+
+def pairs_of(run: Run[Params], fixed: Fixed, writer: Writer, seed: int) -> pd.DataFrame:
+    """Preferences from the samples of one policy."""
+    sampling = run.section(candidates.Settings, "sample_candidates")
+    drawn = candidates.candidates(writer, fixed.questions, sampling, seed)
+    negatives = make_negatives(
+        fixed.questions, drawn, run.given["make_negatives"]["negatives_per_question"]
+    )
+    texts = scoring.texts_to_score(fixed.questions, drawn, negatives)
+    names = {*fixed.reward.scorers, *fixed.pairing.refuse_chosen}
+    scores = registry.score(texts, dict.fromkeys(names, "reward"))
+    tables = fixed.questions, drawn, negatives, scores
+    return pair_rules.pair(fixed.pairing, fixed.reward, fixed.checks, tables).pairs
+
+
+def train_once(run: Run[Params], fixed: Fixed, seed: int) -> tuple[pd.DataFrame, int]:
+    """Explanations of SFT and DPO for one seed, and the number of pairs."""
+    model, tokenizer = fixed.model, fixed.tokenizer
+    decoding = run.section(Decoding, "decoding")
+    policy, _ = sft.train(fixed.taught, tokenizer, model, run.section(Training, "sft"), seed)
+    writer = Writer(policy.eval(), tokenizer, model, run.section(Generation, "generation"))
+    before = explaining.explain(writer, fixed.asked, decoding, "sft", seed)
+    pairs = pairs_of(run, fixed, writer, seed)
+    rows = dpo.encoded_pairs(tokenizer, fixed.questions, pairs, model)
+    settings, training = run.section(dpo.Settings, "train_dpo"), run.section(Training, "dpo")
+    dpo.check(settings)
+    dpo.train(policy, tokenizer, rows, settings, training, model, seed)
+    policy.eval()
+    after = explaining.explain(writer, fixed.asked, decoding, "dpo", seed)
+    return pd.concat([before, after], ignore_index=True), len(rows)
+
+
+def check_seeds(seeds: list[int], first: int) -> None:
+    """Raise InputError for a seed that would be trained twice."""
+    if len({*seeds, first}) != len(seeds) + 1:
+        raise InputError(
+            f"params.yaml: repeat_training.seeds: {seeds} repeats a seed, or `seed` ({first}), "
+            "which the route itself trains. Name others."
+        )
+
+
+def main() -> None:
+    """Train and explain with each of the other seeds."""
+    with stage_run("repeat_training", Params) as run:
+        seeds = run.params.seeds
+        check_seeds(seeds, run.seed)
+        if len(seeds) < 2:
+            logging.warning(
+                f"repeat_training: {1 + len(seeds)} training seed(s). Three or more are needed to "
+                "say what a difference is worth over trainings."
+            )
+        fixed = shared(run)
+        run.reads(*registry.folders(fixed.reward.scorers))
+        tables, sizes = [explaining.nothing()], {}
+        for seed in seeds:
+            table, pairs_n = train_once(run, fixed, seed)
+            tables.append(table)
+            sizes[f"seed_{seed}_pairs_n"] = pairs_n
+        run.write(Explanations, pd.concat(tables, ignore_index=True), "repeats")
+        run.report({"seeds_n": 1 + len(seeds)} | sizes)
+
+
+if __name__ == "__main__":
+    start(main)

@@ -1,0 +1,27 @@
+"""The judge: star ratings by a model that never met a train question.
+
+Long texts are read in windows (stages/runtime/alignment.py), so none is too long.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from stages.pure.metrics import Value
+from stages.runtime import alignment
+from stages.scorers.asking import ask_said, score_distinct
+
+FOLDER = Path("models/verifier_judge")
+MODELS = (FOLDER,)
+
+
+def judge(texts: pd.DataFrame) -> list[Value]:
+    """Stars of each text (n,), 0..5."""
+    scorer = alignment.load(FOLDER)
+    return ask_said(
+        texts,
+        lambda said: score_distinct(scorer.ratings, said.claim.tolist(), said.explanation.tolist()),
+    )
+
+
+SCORERS = {"judge": judge}

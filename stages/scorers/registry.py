@@ -1,0 +1,59 @@
+"""All scorers by name."""
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+from tqdm import tqdm
+
+from schemas.errors import InputError
+from stages.pure.metrics import Value
+from stages.pure.scoring import scores_of
+from stages.runtime.checkpoints import BASE_DIR
+from stages.runtime.digests import weights_md5
+from stages.scorers import coverage, degeneration, entailment, judge, verifier, words
+
+FAMILIES: tuple[ModuleType, ...] = (verifier, judge, entailment, coverage, words, degeneration)
+SCORERS = {name: ask for family in FAMILIES for name, ask in family.SCORERS.items()}
+
+
+def ask(scorer: str, texts: pd.DataFrame) -> list[Value]:
+    """What `scorer` says of each text (n,). texts: stages.pure.scoring.texts_to_score."""
+    values: list[Value] = SCORERS[scorer](texts)
+    if len(values) != len(texts):
+        raise ValueError(f"{scorer}: {len(values)} values for {len(texts)} texts")
+    return values
+
+
+def score(texts: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
+    """texts_to_score -> Scores by every scorer of `roles` (scorer -> role), long form."""
+    names = tqdm(sorted(roles), desc="scorers", unit="scorer", disable=None)
+    tables = [scores_of(texts, name, roles[name], ask(name, texts)) for name in names]
+    return pd.concat(tables, ignore_index=True)
+
+
+def folders(scorers: Iterable[str]) -> list[Path]:
+    """The model folders that these scorers read, each once, in order."""
+    asked = set(scorers)
+    return sorted({path for f in FAMILIES if asked & {*f.SCORERS} for path in f.MODELS})
+
+
+def check_apart(rewarding: Collection[str]) -> None:
+    """Raise InputError if one model stands behind a rewarding and a held-out scorer.
+
+    rewarding: families (stages.pure.catalogue). Two folders with the same weights are one
+    model: a copied folder, or a held-out scorer that was trained on the reward's rows. The
+    base is shared by design and proves nothing.
+    """
+    folder_of: dict[str, tuple[str, Path]] = {}
+    for family in FAMILIES:
+        name = family.__name__.rpartition(".")[2]
+        for folder in sorted({*family.MODELS} - {BASE_DIR}):
+            digest = weights_md5(folder)
+            other, path = folder_of.setdefault(digest, (name, folder))
+            if path != folder and (other in rewarding) != (name in rewarding):
+                raise InputError(
+                    f"{folder} ({name}) and {path} ({other}) hold the same weights, but one is a "
+                    "reward and the other is held out. Train them on different questions."
+                )

@@ -1,0 +1,60 @@
+"""A policy -> Explanations of the test questions, sampled and greedy."""
+
+import pandas as pd
+
+from schemas.errors import InputError
+from stages.pure.prompts import distinct_questions, render_prompt
+from stages.runtime.generation import Decoding, Generated, Writer, decodings
+
+
+def asked_questions(rows: pd.DataFrame, limit: int | None, stage: str) -> pd.DataFrame:
+    """The distinct test questions, at most `limit`. Raises InputError if there is none."""
+    questions = distinct_questions(rows)
+    asked = questions[questions.split == "test"][:limit]
+    if asked.empty:
+        raise InputError(
+            f"{stage}: no question in the split 'test', or max_questions {limit} takes none. "
+            "Add exports or change split_percent."
+        )
+    return asked
+
+
+def table(
+    policy: str, training_seed: int, decoding: str, asked: pd.DataFrame, answers: list[Generated]
+) -> pd.DataFrame:
+    """Explanations rows of one decoding."""
+    return pd.DataFrame(
+        {
+            "policy": policy,
+            "training_seed": training_seed,
+            "question_id": asked.question_id,
+            "cluster_id": asked.cluster_id,
+            "decoding": decoding,
+            "explanation_index": 0,
+            "round_index": 0,
+            "is_final": True,
+            "explanation": [answer.text for answer in answers],
+            "tokens_n": [answer.tokens_n for answer in answers],
+            "is_stopped": [answer.is_stopped for answer in answers],
+            "verifier_rating": float("nan"),
+        }
+    )
+
+
+def explain(
+    writer: Writer, asked: pd.DataFrame, decoding: Decoding, policy: str, seed: int
+) -> pd.DataFrame:
+    """One answer per question and decoding, as Explanations. seed: of training and drawing."""
+    prompts = [render_prompt(row) for row in asked.to_dict("records")]
+    tables = []
+    for name, how in decodings(decoding).items():
+        # the label names the seeds of the batches: the same for every policy
+        answers = writer.answer(prompts, how, seed, f"explain {name}")
+        tables.append(table(policy, seed, name, asked, answers))
+    return pd.concat(tables, ignore_index=True)
+
+
+def nothing() -> pd.DataFrame:
+    """Explanations without a row, where no other seed was asked for."""
+    none = pd.DataFrame(columns=["question_id", "cluster_id"], dtype=str)
+    return table("sft", 0, "sampled", none, [])
