@@ -10,14 +10,19 @@ report; `dvc.yaml` says what each reads and writes.
     sample_candidates      questions, sft         -> candidates
     make_negatives         questions, candidates  -> negatives
     score_candidates       candidates, negatives  -> scores
-    build_preferences      scores                 -> preferences, drops
+    build_preferences      scores, fitness_reward -> preferences, drops
     train_dpo              preferences, sft       -> models/dpo
+    validate               questions, both policies -> validations
+    repeat_training        questions, base, scorers -> explanations_repeats
     explain_test           questions, one adapter -> explanations_sft, explanations_dpo
     explain_test_student   questions              -> explanations_student
     explain_test_ilearner  questions, sft, verifier_reward -> explanations_ilearner
-    evaluate               explanations           -> evaluations, policy_means, comparisons
+    evaluate               explanations           -> evaluations, policy_means, comparisons,
+                                                     seed_comparisons, win_rates
     report                 all of the above       -> reports/index.html, reports/summary.md
 
+What several stages do alike is in stages/steps, scorers by family in stages/scorers.
+
 Commands that are no stages: query (SQL), timings (seconds per question), pin (hub
-revisions), distributed_smoke (DeepSpeed on two CPU ranks).
+revisions), tabulate_sweep (experiments as a table), distributed_smoke (DeepSpeed on two CPU ranks).
 """

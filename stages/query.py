@@ -190,8 +190,10 @@ def main(
 ) -> None:
     """Ask the tables of this checkout in SQL. A query reads and nothing else.
 
-    Tables: questions, rejects, candidates, negatives, scores, preferences, drops, explanations
-    (and explanations_POLICY), evaluations, policy_means, comparisons, metrics, curves.
+    Tables: questions, rejects, candidates, negatives, scores, preferences, drops, texts (where
+    each candidate went), explanations (and explanations_POLICY), evaluations, policy_means,
+    comparisons, seed_comparisons, win_rates, predictions_ and fitness_reward and _judge,
+    pair_audit, leakage_questions and _texts, validations, metrics, curves.
 
     python -m stages.query "select reason, count(*) from drops group by reason"
 

@@ -72,6 +72,7 @@ def test_an_answer_goes_to_its_question(asked: list[dict[str, Any]], run_stage: 
     assert found.cluster_id.tolist() == [name.replace("q", "c") for name in found.question_id]
     assert found.is_final.all()
     assert found.verifier_rating.isna().all()
+    assert set(found.training_seed) == {13}
 
 
 def test_what_the_stage_reports(asked: list[dict[str, Any]], run_stage: Stage):

@@ -16,8 +16,10 @@ from schemas.explanations import Explanations
 from schemas.questions import Questions
 from stages import explain_test_ilearner as stage
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
-from stages.runtime import artifacts, checkpoints, classifiers, generation, scorers
+from stages.pure.scoring import NOT_TRAINED_ON
+from stages.runtime import artifacts, checkpoints, classifiers, generation
 from stages.runtime.generation import Generated
+from stages.scorers import verifier
 from tests.tiny_models import Stage, course, reported
 
 pytest_plugins = ["tests.tiny_fixtures"]
@@ -87,7 +89,7 @@ def loop(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     made = Loop()
     monkeypatch.setattr(generation, "generate", made.generate)
     monkeypatch.setattr(classifiers, "load_folds", made.load)
-    monkeypatch.setattr(scorers, "verifier_ratings", made.rate)
+    monkeypatch.setattr(verifier, "ratings", made.rate)
     monkeypatch.setattr(checkpoints, "load_policy", lambda *_: None)
     return made
 
@@ -137,7 +139,7 @@ def test_the_verifier_always_reads_the_plain_prompt(loop: Loop, run: Run):
     run(rounds=3, max_questions=2)
     plain = [render_prompt(QUESTIONS[name]) for name in TEST[:2]]
     assert loop.rated == [plain] * 6
-    assert set(loop.folds) == {scorers.NOT_TRAINED_ON}
+    assert set(loop.folds) == {NOT_TRAINED_ON}
 
 
 def test_the_verifier_is_read_once_for_all_rounds(loop: Loop, run: Run):
@@ -190,6 +192,7 @@ def test_every_round_is_stored_with_its_text_and_rating(loop: Loop, run: Run):
     assert found.explanation.tolist() == ["q14 0", "q14 1", "q14 2"]
     assert found.verifier_rating.tolist() == [1.0, 2.5, 2.0]
     assert found.is_final.tolist() == [False, True, False]
+    assert set(found.training_seed) == {13}  # of the SFT policy that is asked
 
 
 def final(ratings: dict[str, list[float]]) -> dict[str, int]:
@@ -294,7 +297,7 @@ def test_the_tiny_models_run_through_and_give_the_same_bytes(checkout: Path, run
         Questions.path(),
         checkpoints.BASE_DIR,
         stage.POLICY,
-        stage.VERIFIER,
+        verifier.FOLDER,
     ]
 
 
@@ -311,11 +314,11 @@ def test_the_first_round_is_what_the_sft_policy_says_in_one_pass(checkout: Path,
 def test_a_rating_of_the_stage_is_the_mean_of_both_halves(checkout: Path):
     answers = [Generated("In the meadow.", 3, True, 1), Generated("", 0, True, 1)]
     prompt = render_prompt(QUESTIONS["q14"])
-    verifier = classifiers.load_folds(stage.VERIFIER)
-    (rated, empty) = stage.rate(verifier, [prompt, prompt], answers)
-    halves = [half.ratings([prompt], ["In the meadow."])[0] for half in verifier.values()]
-    assert halves[0] != halves[1]
-    assert rated == pytest.approx(np.mean(halves))
+    halves = classifiers.load_folds(verifier.FOLDER)
+    (rated, empty) = stage.rate(halves, [prompt, prompt], answers)
+    stars = [half.ratings([prompt], ["In the meadow."])[0] for half in halves.values()]
+    assert stars[0] != stars[1]
+    assert rated == pytest.approx(np.mean(stars))
     assert np.isnan(empty)
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
-from schemas.explanations import Explanations
+from schemas.explanations import NO_TRAINING, Explanations
 from schemas.questions import Questions
 from stages import explain_test_student as stage
 from stages.runtime import artifacts
@@ -30,10 +30,11 @@ def test_the_students_of_a_question_are_counted_from_zero():
     assert found.explanation[2] == "Another one."
 
 
-def test_a_student_is_neither_sampled_nor_rated():
+def test_a_student_is_neither_trained_nor_sampled_nor_rated():
     found = stage.student_explanations(course())
     assert set(found.policy) == {"student"}
     assert set(found.decoding) == {"none"}
+    assert set(found.training_seed) == {NO_TRAINING} == {-1}
     assert found.is_final.all()
     assert found.is_stopped.all()
     assert found.verifier_rating.isna().all()

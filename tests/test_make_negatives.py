@@ -13,9 +13,10 @@ from schemas.errors import InputError
 from schemas.negatives import KINDS, Negatives
 from schemas.questions import Questions
 from stages import make_negatives as stage
-from stages.make_negatives import make_negatives, summarize
+from stages.make_negatives import summarize
 from stages.pure.inversion import NEGATIONS, OPPOSITES, invert
 from stages.pure.metrics import comparable
+from stages.pure.negative_table import make_negatives
 from stages.pure.negatives import (
     CIRCULAR,
     circular_texts,

@@ -18,10 +18,10 @@ STAGES = list(stages().values())
 MODULES = sorted({stage.module for stage in STAGES})
 PARAMS: dict[str, dict | None] = yaml.safe_load((ROOT / "params.yaml").read_text())
 PROFILES = sorted((ROOT / "stages/profiles").glob("*.yaml"))
-SHARED = {"profile", "seed", "decoding"}  # parameters that belong to no single stage
+SHARED = {"profile", "seed", "decoding", "rewards"}  # parameters that belong to no single stage
 
 # Modules beside the stages that a person runs: dvc.yaml does not know them.
-COMMANDS = {"query", "timings", "pin", "distributed_smoke"}
+COMMANDS = {"query", "timings", "pin", "tabulate_sweep", "distributed_smoke"}
 
 # Files whose change must not retrain a model: they move tables and log numbers, and cannot
 # alter a value on the way (tests/test_artifacts.py shows the round trip of every table).
@@ -44,6 +44,9 @@ PLUMBING = frozenset(
 # What the plumbing writes with: the bytes of every table, report and curve.
 WRITTEN_BY = {"stages/runtime/formats.py"}
 
+# The items of tables that are written to several files.
+ITEMS = (*POLICIES, "repeats", "reward", "judge", "questions", "texts")
+
 each_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 
 
@@ -65,9 +68,9 @@ def tables(stage: Stage) -> set[str]:
 
 
 def table_of(path: str) -> str | None:
-    """The schema's name for data/<name>.parquet or data/<name>_<policy>.parquet."""
+    """The schema's name for data/<name>.parquet or data/<name>_<item>.parquet."""
     for schema in Table.__subclasses__():
-        if Path(path) in {schema.path(item) for item in (None, *POLICIES)}:
+        if Path(path) in {schema.path(item) for item in (None, *ITEMS)}:
             return schema.table_name()
     return None
 
@@ -194,4 +197,4 @@ def test_what_is_no_stage_is_a_command_named_in_the_route():
 @each_stage
 def test_the_facts_are_a_dependency_only_where_they_may_be_read(stage: Stage):
     if any(dep.startswith("stages/sample_course") for dep in stage.deps):
-        assert stage.module in {"make_sample_course", "evaluate"}
+        assert stage.module in {"make_sample_course", "validate", "evaluate"}

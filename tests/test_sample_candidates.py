@@ -15,6 +15,7 @@ from stages import sample_candidates as stage
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import artifacts, checkpoints, generation
 from stages.runtime.generation import Decoding, Generated
+from stages.steps import candidates
 from tests.tiny_models import MODEL, Stage, course, reported
 
 pytest_plugins = ["tests.tiny_fixtures"]
@@ -40,7 +41,7 @@ def run(run_stage: Stage, **changed: Any) -> pd.DataFrame:
 
 
 def chosen(rows: pd.DataFrame, limit: int | None) -> list[str]:
-    return stage.choose(distinct_questions(rows), limit).question_id.tolist()
+    return candidates.choose(distinct_questions(rows), limit).question_id.tolist()
 
 
 def test_only_train_questions_are_sampled():

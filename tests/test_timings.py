@@ -13,8 +13,10 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages import timings
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
-from stages.runtime import artifacts, checkpoints, classifiers, params, scorers
+from stages.pure.scoring import NOT_TRAINED_ON
+from stages.runtime import artifacts, checkpoints, classifiers, params
 from stages.runtime.generation import Decoding, Generated, load_writer
+from stages.scorers import verifier
 from stages.timings import Answerer, Rounds, in_rounds, measure, one_pass, rate, summarize
 from tests import tiny_models
 from tests.imports import ROOT
@@ -61,8 +63,8 @@ class Half:
 
 def rounds_of(told: Any, *halves: Any) -> list[str]:
     """The texts of the rounds on the first question."""
-    verifier = dict(enumerate(halves))
-    return [answer.text for answer in in_rounds(told, verifier, HOW, questions()[0])]
+    numbered = dict(enumerate(halves))
+    return [answer.text for answer in in_rounds(told, numbered, HOW, questions()[0])]
 
 
 # ---- the rounds --------------------------------------------------------------------------
@@ -141,8 +143,8 @@ def test_the_rating_in_the_loop_is_the_one_of_the_stage():
     halves = classifiers.load_folds(Path("models/verifier_reward"))
     prompts = [render_prompt(question) for question in questions(3)]
     texts = ["in the meadow", "because", "it finds its food there"]
-    folds = np.full(3, scorers.NOT_TRAINED_ON)
-    wanted = scorers.verifier_ratings(halves, prompts, texts, folds)
+    folds = np.full(3, NOT_TRAINED_ON)
+    wanted = verifier.ratings(halves, prompts, texts, folds)
     found = [rate(halves, prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
     assert found == pytest.approx(wanted.tolist(), abs=1e-5)
 

@@ -1,9 +1,8 @@
-"""DPO: what a pair becomes, where policy and reference start, and what is watched."""
+"""DPO: what a pair becomes, where policy and reference start, and what may not be set."""
 
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from math import log
 from pathlib import Path
@@ -17,9 +16,9 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from stages import train_dpo as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import artifacts, checkpoints, generation
+from stages.runtime import artifacts, checkpoints
 from stages.runtime import training as trainers
-from stages.runtime.generation import Generated
+from stages.steps import dpo
 from tests import invented
 from tests.tiny_models import MODEL, TRAINING, Stage, course, profile, reported, tree_bytes
 
@@ -58,7 +57,7 @@ def encoded(table: pd.DataFrame, max_length: int = MODEL.max_length) -> list[dic
     tokenizer = checkpoints.load_tokenizer(MODEL)
     questions = distinct_questions(course()).to_dict("records")
     prompts = {row["question_id"]: render_prompt(row) for row in questions}
-    return stage.encode(tokenizer, table, prompts, replace(MODEL, max_length=max_length))
+    return dpo.encode(tokenizer, table, prompts, replace(MODEL, max_length=max_length))
 
 
 def test_a_pair_is_the_prompt_and_two_texts_that_end(checkout: Path):
@@ -179,18 +178,18 @@ def test_the_losses_are_those_that_the_installed_trainer_knows():
         and isinstance(node.comparators[0], ast.Constant)
     ]
     assert len(known) > 10
-    assert sorted(stage.LOSSES) == sorted(known)
+    assert sorted(dpo.LOSSES) == sorted(known)
 
 
-def params(**changed: Any) -> stage.Params:
-    return stage.Params(**SCIENCE | changed)
+def params(**changed: Any) -> dpo.Settings:
+    return dpo.Settings(**SCIENCE | changed)
 
 
 @pytest.mark.parametrize(
     "changed",
     [
         {},
-        *[{"loss_type": [name], "label_smoothing": 0.001} for name in stage.LOSSES],
+        *[{"loss_type": [name], "label_smoothing": 0.001} for name in dpo.LOSSES],
         {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.2]},
         {"loss_type": ["sigmoid", "sft"]},  # weights of 1
         {"label_smoothing": 0.49},
@@ -200,16 +199,16 @@ def params(**changed: Any) -> stage.Params:
     ],
 )
 def test_settings_that_can_be_meant_are_taken(changed: dict[str, Any]):
-    stage.check(params(**changed))
+    dpo.check(params(**changed))
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"loss_type": ["sigmoid_norms"]}, r"loss_type: 'sigmoid_norms': did you mean 'sigmoid_no"),
-        ({"loss_type": ["sigmoid", "hinje"]}, "loss_type: 'hinje': did you mean 'hinge'"),
-        ({"loss_type": ["IPO"]}, "loss_type: 'IPO': use one of .*'ipo'"),
-        ({"loss_type": ["zzz"]}, "loss_type: 'zzz': use one of .*'sigmoid'"),
+        ({"loss_type": ["sigmoid_norms"]}, r"loss_type: 'sigmoid_norms': Did you mean 'sigmoid_no"),
+        ({"loss_type": ["sigmoid", "hinje"]}, "loss_type: 'hinje': Did you mean 'hinge'"),
+        ({"loss_type": ["IPO"]}, "loss_type: 'IPO': Known: .*'ipo'"),
+        ({"loss_type": ["zzz"]}, "loss_type: 'zzz': Known: .*'sigmoid'"),
         ({"loss_type": []}, r"loss_type: \[\]: name at least one"),
         ({"loss_weights": [1.0, 0.2]}, r"loss_weights: \[1.0, 0.2\]: give one for each of"),
         ({"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0]}, "loss_weights"),
@@ -236,56 +235,3 @@ def test_settings_that_cannot_be_meant_are_refused_before_a_model_is_read(
     with pytest.raises(InputError, match=rf"train_dpo\.{message}"):
         run_stage(stage.main, train_dpo=SCIENCE | changed)
     assert not stage.FOLDER.exists()
-
-
-# ---- what is watched -----------------------------------------------------------------------
-
-Asked = list[tuple[bool, list[str], str]]
-
-
-@pytest.fixture
-def watched(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Generated]], Asked]:
-    """watched(answers): `generate` gives these answers; returns what it was asked."""
-    asked: Asked = []
-
-    def prepare(answers: list[Generated]) -> Asked:
-        def generate(policy: Any, tokenizer: Any, prompts: Any, *rest: Any) -> list[Generated]:
-            texts = [tokenizer.decode(ids) for ids in prompts]
-            asked.append((policy.training, texts, rest[-1]))
-            return answers
-
-        monkeypatch.setattr(generation, "generate", generate)
-        return asked
-
-    return prepare
-
-
-@pytest.mark.usefixtures("_pairs")
-def test_the_policy_is_watched_on_validation_questions_before_and_after(
-    watched: Any, run_stage: Stage
-):
-    # validation questions: q12 (the meadow) and q13 (a river)
-    loop = "one two three four five six " * 2
-    asked = watched(
-        [Generated("In the meadow, so.", 4, True, 1), Generated(loop.strip(), 12, False, 1)]
-    )
-    dropout = profile(lora_dropout=0.5)["model"]
-    run_stage(stage.main, train_dpo=SCIENCE, model=dropout)
-    questions = distinct_questions(course()).query("split == 'validation'").to_dict("records")
-    wanted = [f"<|user|>{render_prompt(row)}<|assistant|>" for row in questions]
-    assert asked == [(False, wanted, "watch sft"), (False, wanted, "watch dpo")]
-    numbers = reported("train_dpo")
-    for name in ("sft", "dpo"):
-        assert numbers[f"validation_{name}_stopped_frac"] == 0.5
-        assert numbers[f"validation_{name}_mean_words"] == 8.0
-        assert numbers[f"validation_{name}_loop_frac"] == 0.5
-        assert numbers[f"validation_{name}_acr_frac"] == 0.5
-
-
-@pytest.mark.usefixtures("_pairs")
-def test_without_validation_questions_nothing_is_watched(watched: Any, run_stage: Stage):
-    asked = watched([])
-    artifacts.write(Questions, course().query("split != 'validation'"))
-    run_stage(stage.main, train_dpo=SCIENCE)
-    assert asked == []
-    assert not [name for name in reported("train_dpo") if name.startswith("validation")]

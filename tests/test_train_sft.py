@@ -13,6 +13,7 @@ from stages import train_sft
 from stages.pure.prompts import render_prompt
 from stages.runtime import artifacts, checkpoints
 from stages.runtime import training as trainers
+from stages.steps import sft
 from tests.tiny_models import MODEL, TRAINING, Stage, course, profile, reported, tree_bytes
 
 pytest_plugins = ["tests.tiny_fixtures"]
@@ -89,7 +90,7 @@ def test_no_text_of_another_split_is_in_a_refinement(
 def test_rows_in_another_order_are_the_same_training():
     rows = course()
     shuffled = rows.sample(frac=1, random_state=5)
-    assert train_sft.plain_texts(shuffled) == train_sft.plain_texts(rows)
+    assert sft.plain_texts(shuffled) == sft.plain_texts(rows)
 
 
 # ---- encoding ------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def test_rows_in_another_order_are_the_same_training():
 
 def test_the_mask_covers_the_answer_and_its_end(checkout: Path):
     tokenizer = checkpoints.load_tokenizer(MODEL)
-    (row,) = train_sft.encode(tokenizer, [("Why?", "So it is.")], MODEL)
+    (row,) = sft.encode(tokenizer, [("Why?", "So it is.")], MODEL)
     masked = [i for i, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m]
     asked = [i for i, m in zip(row["input_ids"], row["completion_mask"], strict=True) if not m]
     assert tokenizer.decode(masked) == "So it is.<|eos|>"
@@ -106,12 +107,12 @@ def test_the_mask_covers_the_answer_and_its_end(checkout: Path):
 
 def test_a_row_that_is_too_long_is_left_out_and_not_cut(checkout: Path):
     tokenizer = checkpoints.load_tokenizer(MODEL)
-    (row,) = train_sft.encode(tokenizer, [("Why?", "So it is.")], MODEL)
+    (row,) = sft.encode(tokenizer, [("Why?", "So it is.")], MODEL)
     exact = replace(MODEL, max_length=len(row["input_ids"]))
     shorter = replace(exact, max_length=exact.max_length - 1)
-    assert train_sft.encode(tokenizer, [("Why?", "So it is.")], exact) == [row]
-    assert train_sft.encode(tokenizer, [("Why?", "So it is."), ("", "So.")], shorter) == [
-        train_sft.encode(tokenizer, [("", "So.")], MODEL)[0]
+    assert sft.encode(tokenizer, [("Why?", "So it is.")], exact) == [row]
+    assert sft.encode(tokenizer, [("Why?", "So it is."), ("", "So.")], shorter) == [
+        sft.encode(tokenizer, [("", "So.")], MODEL)[0]
     ]
 
 
@@ -131,8 +132,8 @@ def test_rows_that_are_too_long_are_counted(fitted: dict[str, list[str]], run_st
 def test_the_adapter_learns_and_the_same_seed_gives_the_same_bytes(
     checkout: Path, run_stage: Stage
 ):
-    sft = asdict(replace(TRAINING, epochs=10, learning_rate=0.02))
-    recorded = run_stage(train_sft.main, **SECTION, sft=sft)
+    training = asdict(replace(TRAINING, epochs=10, learning_rate=0.02))
+    recorded = run_stage(train_sft.main, **SECTION, sft=training)
     numbers = reported("train_sft")
     assert numbers["loss_last_nats"] < numbers["loss_first_nats"]
     assert numbers["eval_loss_last_nats"] < numbers["eval_loss_first_nats"]
@@ -143,9 +144,9 @@ def test_the_adapter_learns_and_the_same_seed_gives_the_same_bytes(
     manifest = checkpoints.read_manifest(train_sft.FOLDER)
     assert (manifest["kind"], manifest["parent"]) == ("sft", None)
     checkpoints.load_policy(MODEL, train_sft.FOLDER)
-    run_stage(train_sft.main, **SECTION, sft=sft)
+    run_stage(train_sft.main, **SECTION, sft=training)
     assert tree_bytes(train_sft.FOLDER) | tree_bytes(Path("reports")) == first
-    run_stage(train_sft.main, **SECTION, sft=sft, seed=14)
+    run_stage(train_sft.main, **SECTION, sft=training, seed=14)
     other = tree_bytes(train_sft.FOLDER)["adapter_model.safetensors"]
     assert other != first["adapter_model.safetensors"]
 

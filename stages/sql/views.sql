@@ -16,6 +16,110 @@ create view preferences as from read_parquet('data/preferences.parquet');
 
 create view drops as from read_parquet('data/drops.parquet');
 
+create view predictions_reward as from read_parquet('data/predictions_reward.parquet');
+
+create view predictions_judge as from read_parquet('data/predictions_judge.parquet');
+
+create view fitness_reward as from read_parquet('data/fitness_reward.parquet');
+
+create view fitness_judge as from read_parquet('data/fitness_judge.parquet');
+
+create view pair_audit as from read_parquet('data/pair_audit.parquet');
+
+create view leakage_questions as from read_parquet('data/leakage_questions.parquet');
+
+create view leakage_texts as from read_parquet('data/leakage_texts.parquet');
+
+create view validations as from read_parquet('data/validations.parquet');
+
+-- texts: where every candidate and negative went, with all its scores.
+-- Grain: one row per (question_id, candidate_index). Either it is in a pair (chosen_n +
+-- rejected_n > 0) or drop_reason says why not.
+create view texts as
+
+    with written as (
+
+        select
+            question_id,
+            candidate_index,
+            origin,
+            cast(null as varchar) as negative_kind,
+            temperature,
+            explanation
+
+        from read_parquet('data/candidates.parquet')
+
+        union all
+
+        select
+            question_id,
+            candidate_index,
+            'negative' as origin,
+            kind as negative_kind,
+            null as temperature,
+            explanation
+
+        from read_parquet('data/negatives.parquet')
+
+    ),
+
+    scored as (
+
+        select
+            question_id,
+            candidate_index,
+            map_from_entries(list((scorer, value) order by scorer)) as scores
+
+        from read_parquet('data/scores.parquet')
+
+        group by all
+
+    ),
+
+    sides as (
+
+        select question_id, chosen_index as candidate_index, 1 as chosen_n, 0 as rejected_n
+        from read_parquet('data/preferences.parquet')
+
+        union all
+
+        select question_id, rejected_index, 0, 1
+        from read_parquet('data/preferences.parquet')
+
+    ),
+
+    used as (
+
+        select
+            question_id,
+            candidate_index,
+            sum(chosen_n)::bigint as chosen_n,
+            sum(rejected_n)::bigint as rejected_n
+
+        from sides
+
+        group by all
+
+    )
+
+    select
+        written.*,
+        scored.scores,
+        coalesce(used.chosen_n, 0) as chosen_n,
+        coalesce(used.rejected_n, 0) as rejected_n,
+        dropped.reason as drop_reason
+
+    from written
+
+    left join scored using (question_id, candidate_index)
+
+    left join used using (question_id, candidate_index)
+
+    left join read_parquet('data/drops.parquet') as dropped
+        using (question_id, candidate_index)
+
+    order by written.question_id, written.candidate_index;
+
 -- Named one by one: a file left over from a policy that is gone would enter a glob.
 create view explanations_student as from read_parquet('data/explanations_student.parquet');
 
@@ -25,11 +129,17 @@ create view explanations_dpo as from read_parquet('data/explanations_dpo.parquet
 
 create view explanations_ilearner as from read_parquet('data/explanations_ilearner.parquet');
 
+create view explanations_repeats as from read_parquet('data/explanations_repeats.parquet');
+
 create view evaluations as from read_parquet('data/evaluations.parquet');
 
 create view policy_means as from read_parquet('data/policy_means.parquet');
 
 create view comparisons as from read_parquet('data/comparisons.parquet');
+
+create view seed_comparisons as from read_parquet('data/seed_comparisons.parquet');
+
+create view win_rates as from read_parquet('data/win_rates.parquet');
 
 -- metrics: every number in reports/<stage>.json. Grain: one row per (stage, name).
 create view metrics as
