@@ -143,11 +143,11 @@ def across_seeds(differences: pd.DataFrame, level: float) -> dict[tuple[str, ...
 
     Questions without a value in every seed are left out, so that all seeds answer the same.
     """
-    found = {}
+    found: dict[tuple[str, ...], SeedInterval] = {}
     for key, group in differences.groupby(KEY, sort=True):
         table = group.pivot(index="training_seed", columns="question_id", values="difference")
         table = table.dropna(axis="columns")
         cluster_of = group.drop_duplicates("question_id").set_index("question_id").cluster_id
         clusters = cluster_of.loc[table.columns].to_numpy()
-        found[tuple(key)] = crossed_mean(table.to_numpy(float), clusters, level)
+        found[tuple(map(str, key))] = crossed_mean(table.to_numpy(float), clusters, level)
     return found
