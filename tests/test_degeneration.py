@@ -57,6 +57,7 @@ def test_an_ordinary_text_endorses_no_distractor(text: str):
         ("Mitochondrion makes most of the ATP in the cell, not the lysosome.", 1.0),
         ("The mitochondrion makes ATP by burning sugar.", 0.0),
         ("The answer is B.", 1.0),
+        ("lysosome + membrane = mitochondrion", 0.0),
         ("", 0.0),
         ("...", 0.0),
     ],

@@ -124,7 +124,7 @@ def test_three_seeds_cover_the_truth_about_95_times_in_100(seed_sd: float):
     # 1,000 runs: one standard error of a share is 0.7 percent points. Above 95 % where seeds
     # differ little, for then the few degrees of freedom of three seeds count too much.
     shares = coverage(seed_sd, 1000)
-    assert 0.92 <= shares["both"] <= 0.99
+    assert 0.91 <= shares["both"] <= 0.99
     assert seed_sd < 0.1 or shares["questions"] < 0.6  # what one counts who forgets the seeds
 
 

@@ -60,11 +60,13 @@ SENTENCE_BREAK = re.compile(r"[.!?;:](?:\s|$)|\n")
 def restates_answer(text: str, question_stem: str, options: Sequence[str]) -> Value:
     """1.0 if the text has no word of its own beyond stem, options and talk about answers.
 
-    Words are compared stemmed. 0.0 for a blank text: it restates nothing, and is evasive.
+    Words are compared stemmed. 0.0 for a blank text, which restates nothing and is evasive, and
+    for a text with an equation: a calculation is a reason in the question's own numbers.
     """
     given = {stem(token) for source in (question_stem, *options) for token in tokens(source)}
     said = {stem(token) for token in tokens(text)}
-    return Value(float(bool(said) and said <= given | SAID_OF_ANY_ANSWER))
+    is_bare = bool(said) and "=" not in text
+    return Value(float(is_bare and said <= given | SAID_OF_ANY_ANSWER))
 
 
 def echoes_prompt(text: str, question_stem: str) -> Value:
@@ -88,8 +90,8 @@ def _runs(words: Sequence[str], size: int) -> set[tuple[str, ...]]:
 def is_truncated(text: str, is_stopped: bool | None = None) -> Value:
     """1.0 if the text breaks off: no end token, or where that is unknown, no sentence end.
 
-    is_stopped: whether the model ended the text itself; None for a text that no model wrote.
-    None for a blank text of unknown end.
+    is_stopped: whether the model ended the text itself; None for a text that no model wrote,
+    where the end of a formula counts as none. None for a blank text of unknown end.
     """
     if is_stopped is not None:
         return Value(float(not is_stopped))

@@ -61,7 +61,7 @@ def crossed_mean(
     Clusters may have several questions. A cell is then not the cluster's mean but its share of
     the mean over questions, m_s + C / Q * sum_{q in c} (d_sq - m_s), the first-order term of a
     ratio; the cluster's own mean if all are of one size. With three seeds the interval covers
-    94 to 98 times in 100 (tests/test_seeds.py). With one seed or one cluster it is NaN.
+    93 to 98 times in 100 (tests/test_seeds.py). With one seed or one cluster it is NaN.
 
     differences: float (S, Q), no NaN; clusters: names (Q,).
     Raises ValueError if the shapes differ or a difference is NaN.
