@@ -10,8 +10,8 @@ from schemas.scores import ROLES
 class PolicyMeans(Table):
     """Grain: one row per (policy, decoding, course, metric). Written by evaluate.
 
-    A mean is over questions (texts of one question, of all trainings, are averaged first); the interval is a
-    bootstrap over clusters. Null where no question has a value.
+    A mean is over questions (texts of one question, of all trainings, are averaged first);
+    the interval is a bootstrap over clusters. Null where no question has a value.
     """
 
     policy: str = pa.Field(isin=POLICIES)

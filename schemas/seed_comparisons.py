@@ -21,6 +21,7 @@ class SeedComparisons(Table):
     difference: float = pa.Field(nullable=True)  # mean over questions of a - b
     low: float = pa.Field(nullable=True)  # 95 %
     high: float = pa.Field(nullable=True)
+    p_value_mcnemar: float = pa.Field(ge=0, le=1, nullable=True)  # of shares only
     questions_n: int = pa.Field(ge=0)  # with a value on both sides
 
     class Config:

@@ -12,15 +12,16 @@ STRENGTHS = ["much_better", "better", "slightly_better", "slightly_worse", "wors
 class WinRates(Table):
     """Grain: one row per (policy_a, policy_b, decoding, scorer). Written by evaluate.
 
-    A win is a question whose explanation by policy_a is the better one. Intervals are from a
-    bootstrap over clusters, in which the length-controlled rate is fitted anew each time.
+    A win is a question whose explanation by policy_a is the better one, once per training.
+    Intervals are from a bootstrap over clusters, in which the length-controlled rate is fitted
+    anew each time.
     """
 
     policy_a: str = pa.Field(isin=POLICIES)
     policy_b: str = pa.Field(isin=POLICIES)
     decoding: str = pa.Field(isin=["sampled", "greedy"])
     scorer: str
-    questions_n: int = pa.Field(ge=0)  # with a verdict
+    questions_n: int = pa.Field(ge=0)  # verdicts: questions times trainings
     clusters_n: int = pa.Field(ge=0)
     wins_n: int = pa.Field(ge=0)
     ties_n: int = pa.Field(ge=0)

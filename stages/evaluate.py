@@ -21,15 +21,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from schemas.seed_comparisons import SeedComparisons
-from schemas.win_rates import WinRates
 
 from schemas.comparisons import Comparisons
 from schemas.evaluations import Evaluations
 from schemas.explanations import POLICIES, Explanations
 from schemas.policy_means import PolicyMeans
 from schemas.questions import Questions
-from stages.pure import catalogue, comparison, measurements, rewards, verdicts
+from schemas.seed_comparisons import SeedComparisons
+from schemas.win_rates import WinRates
+from stages.pure import catalogue, comparison, measurements, rewards, winrates
 from stages.pure.metrics import Value
 from stages.pure.scoring import model_values
 from stages.pure.stats import Resampling
@@ -40,6 +40,7 @@ from stages.runtime.run import Run, stage_run, start
 from stages.scorers import registry
 from stages.steps import truth
 
+JUDGES = ["judge"]  # metrics in stars that say which of two texts wins
 REPEATS = "repeats"  # the explanations of the other training seeds
 
 
@@ -81,8 +82,8 @@ def roles_of(run: Run[Params]) -> tuple[dict[str, str], list[str]]:
     name = run.given["build_preferences"]["reward"]
     in_reward = rewards.reward_named(name, run.given["rewards"], declared).scorers
     catalogue.check_roles(declared, registry.SCORERS)
-    registry.check_apart(catalogue.rewarding(declared, in_reward))
     kept, moved = catalogue.headline_of(run.params.headline, declared, in_reward)
+    registry.check_apart(catalogue.rewarding(declared, in_reward))
     if moved:
         logging.warning(f"evaluate: the reward '{name}' reads {moved}: not in the headline.")
     return catalogue.roles(declared, in_reward), kept
@@ -109,13 +110,12 @@ def main() -> None:
         evaluations = measurements.long_rows(texts, measure(run, texts), role_of)
         how = Resampling(run.params.bootstrap_samples, run.params.confidence, run.seed)
         means = comparison.policy_means(evaluations, how)
-        pairs = comparison.all_pairs(evaluations, headline)
-        differences = comparison.comparisons(pairs, headline, how)
+        differences = comparison.comparisons(evaluations, headline, how)
         run.write(Evaluations, evaluations)
         run.write(PolicyMeans, means)
         run.write(Comparisons, differences)
-        run.write(SeedComparisons, comparison.seed_comparisons(pairs, how))
-        run.write(WinRates, verdicts.win_rates(evaluations, how))
+        run.write(SeedComparisons, comparison.seed_comparisons(evaluations, how))
+        run.write(WinRates, winrates.win_rates(evaluations, JUDGES, how))
         numbers = comparison.headline_numbers(evaluations, means, differences, headline)
         run.report(numbers | measurements.corpus_bleus(texts), {"headline": headline})
 

@@ -59,6 +59,7 @@ def answers(run: Run[Params], questions: pd.DataFrame, policy: str) -> pd.DataFr
                 sample_index=index,
                 explanation=[answer.text for answer in given],
                 is_stopped=[answer.is_stopped for answer in given],
+                is_generated=True,
             )
         )
     return pd.concat(tables, ignore_index=True)

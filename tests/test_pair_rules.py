@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
-from stages.pure import pair_rules, pairing
+from stages.pure import pair_rules, pairing, scoring
 from stages.pure.pair_rules import Settings
 from stages.pure.rewards import Reward
 from tests.test_build_preferences import drop_texts, pair_keys, pair_texts, rule, texts
@@ -115,3 +115,16 @@ def test_parameters_that_cannot_be_meant_are_refused(changes: dict, message: str
     pair_rules.check(PLAIN)
     with pytest.raises(InputError, match=message):
         pair_rules.check(replace(PLAIN, **changes))
+
+
+def test_a_reward_scorer_that_reads_less_than_half_stops_the_stage():
+    scores = pd.DataFrame(
+        {
+            "scorer": ["verifier"] * 3 + ["judge"] * 3,
+            "value": [1.0, None, None, None, None, None],
+            "reason": [None, "too_long", "empty_text", *["too_long"] * 3],
+        }
+    )
+    with pytest.raises(InputError, match=r"'verifier': 2 of 3 texts have no value.*'too_long': 1"):
+        scoring.check_nulls(scores, ["verifier"])
+    scoring.check_nulls(scores.iloc[:2], ["verifier"])

@@ -128,30 +128,29 @@ def test_three_seeds_cover_the_truth_about_95_times_in_100(seed_sd: float):
     assert seed_sd < 0.1 or shares["questions"] < 0.6  # what one counts who forgets the seeds
 
 
-def differences() -> pd.DataFrame:
-    """Two trainings of four questions in three clusters; one value is missing."""
+def pairs() -> pd.DataFrame:
+    """Two trainings of five questions in three clusters, right (1) or wrong (0)."""
     rows = [
-        ("dpo", "sft", "sampled", metric, seed, f"q{q}", f"c{q // 2}", value + shift)
-        for metric, shift in (("acr", 0.0), ("judge", 1.0))
-        for seed, values in ((2, [0.0, 1.0, 0.0, 1.0, 0.5]), (1, [1.0, 0.0, 0.0, 0.0, np.nan]))
+        ("dpo", "sft", "sampled", metric, seed, f"q{q}", f"c{q // 2}", value + shift, shift)
+        for metric, shift in (("acr", 0.0), ("judge", 1.5))
+        for seed, values in ((2, [0.0, 1.0, 0.0, 1.0, 0.0]), (1, [1.0, 0.0, 0.0, 0.0, 0.0]))
         for q, value in enumerate(values)
     ]
-    columns = [*seeds.KEY, "training_seed", "question_id", "cluster_id", "difference"]
+    columns = [*seeds.KEY, "training_seed", "question_id", "cluster_id", "value_a", "value_b"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def test_every_seed_is_a_row_of_its_table():
-    table = seeds.seed_comparisons(differences(), Resampling(200, 0.95, 13))
+    table = seeds.seed_comparisons(pairs(), Resampling(200, 0.95, 13))
     artifacts.validate(SeedComparisons, artifacts.conform(SeedComparisons, table), Path("x"))
     acr = table[table.metric == "acr"].set_index("training_seed")
-    assert acr.difference.to_dict() == {1: 0.25, 2: 0.5}
-    assert acr.questions_n.to_dict() == {1: 4, 2: 5}
+    assert acr.difference.to_dict() == {1: 0.2, 2: 0.4}
+    assert acr.questions_n.to_dict() == {1: 5, 2: 5}
     assert (acr.low <= acr.difference).all()
     assert (acr.difference <= acr.high).all()
 
 
-def test_all_seeds_are_compared_on_the_questions_that_all_of_them_answer():
-    found = seeds.across_seeds(differences(), 0.95)
-    acr = found["dpo", "sft", "sampled", "acr"]
-    assert acr.seed_means == (0.25, 0.5)  # q4 has no value in seed 1
-    assert found["dpo", "sft", "sampled", "judge"].mean == pytest.approx(acr.mean + 1)
+def test_mcnemars_test_is_of_shares_and_not_of_stars():
+    table = seeds.seed_comparisons(pairs(), Resampling(200, 0.95, 13)).set_index("metric")
+    assert table.loc["acr"].p_value_mcnemar.notna().all()
+    assert table.loc["judge"].p_value_mcnemar.isna().all()

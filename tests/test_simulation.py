@@ -37,7 +37,8 @@ def compared(effect: float, seed: int) -> Iterator[pd.DataFrame]:
     for _ in range(REPETITIONS):
         chance = chances(random) + np.array([[effect], [0.0]])
         a, b = (random.random(chance.shape) < chance).astype(float)
-        yield pd.DataFrame({"value_a": a, "value_b": b, "cluster_id": clusters})
+        table = pd.DataFrame({"value_a": a, "value_b": b, "cluster_id": clusters})
+        yield table.assign(question_id=table.index, training_seed=13)
 
 
 def called(effect: float, seed: int) -> float:
@@ -130,6 +131,7 @@ def measured(policy: str, rows: list[tuple[str, str]], random: np.random.Generat
     table = pd.DataFrame(values, columns=["question", "metric", "role", "value"])
     return table.assign(
         policy=policy,
+        training_seed=13,
         decoding="sampled",
         course="a",
         question_id=[f"q{q}" for q in table.question],

@@ -200,7 +200,7 @@ def test_one_cluster_has_a_rate_and_no_limits_and_nothing_has_none():
 def evaluations() -> pd.DataFrame:
     """DPO and SFT on twelve questions of six clusters; DPO's last judge score is null."""
     rows = [
-        (policy, f"q{q}", f"c{q // 2}", "a", "sampled", 0, metric, role, value, None)
+        (policy, 13, f"q{q}", f"c{q // 2}", "a", "sampled", 0, metric, role, value, None)
         for q in range(12)
         for policy in ("dpo", "sft")
         for metric, role, value in (

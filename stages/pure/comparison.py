@@ -5,13 +5,11 @@ however many students wrote about it; intervals and tests are over clusters of n
 questions. seeds.py says what a difference is worth over trainings too.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from schemas.explanations import NO_TRAINING
-from stages.pure import catalogue, mcnemar, seeds, stats
+from stages.pure import catalogue, seeds, stats
 from stages.pure.stats import Resampling
 
 PAIRS = [
@@ -72,20 +70,19 @@ def paired(means: pd.DataFrame, a: str, b: str, decoding: str) -> pd.DataFrame:
 
     A student's text was neither decoded nor trained, so it stands beside every decoding and
     training; two trained policies share their trainings. A question without a value on one
-    side of one training is left out of that metric: all trainings answer the same questions.
+    side of one training has NaN in all: all trainings answer the same questions.
     """
-    sides = [of_policy(means, policy, decoding) for policy in (a, b)]
+    first, second = (of_policy(means, policy, decoding) for policy in (a, b))
     keys = [*GROUP, "question_id", "cluster_id"]
-    is_trained = all(not (side.training_seed == NO_TRAINING).any() for side in sides)
-    if is_trained:
-        both = sides[0].merge(sides[1], on=[*keys, "training_seed"], suffixes=("_a", "_b"))
+    if NO_TRAINING not in {*first.training_seed, *second.training_seed}:
+        keys = [*keys, "training_seed"]
     else:
-        both = sides[0].merge(
-            sides[1].drop(columns="training_seed"), on=keys, suffixes=("_a", "_b")
-        )
+        second = second.drop(columns="training_seed")
+    both = first.merge(second, on=keys, suffixes=("_a", "_b"))
     lost = both.value_a.isna() | both.value_b.isna()
     lost = lost.groupby([both[key] for key in (*GROUP, "question_id")]).transform("any")
-    return both[~lost].assign(policy_a=a, policy_b=b, decoding=decoding)
+    sides = {name: both[name].mask(lost) for name in ("value_a", "value_b")}
+    return both.assign(**sides, policy_a=a, policy_b=b, decoding=decoding)
 
 
 def of_policy(means: pd.DataFrame, policy: str, decoding: str) -> pd.DataFrame:
@@ -95,19 +92,22 @@ def of_policy(means: pd.DataFrame, policy: str, decoding: str) -> pd.DataFrame:
     return found[[*GROUP, "question_id", "cluster_id", "training_seed", "value"]]
 
 
-def all_pairs(evaluations: pd.DataFrame, headline: list[str]) -> pd.DataFrame:
-    """`paired` of every two policies: every metric over all courses, the headline per course."""
+def all_pairs(evaluations: pd.DataFrame, by_course: list[str]) -> pd.DataFrame:
+    """`paired` of every two policies: every metric over all courses, `by_course` in each too."""
     stacked = every_course(question_means(evaluations))
-    stacked = stacked[(stacked.course == ALL) | stacked.metric.isin(headline)]
+    stacked = stacked[(stacked.course == ALL) | stacked.metric.isin(by_course)]
     tables = [paired(stacked, a, b, how) for a, b in PAIRS for how in DECODINGS]
     return pd.concat(tables, ignore_index=True)
 
 
-def comparisons(pairs: pd.DataFrame, headline: list[str], how: Resampling) -> pd.DataFrame:
-    """all_pairs -> Comparisons. Two policies of which one has no text are left out."""
+def comparisons(evaluations: pd.DataFrame, headline: list[str], how: Resampling) -> pd.DataFrame:
+    """Evaluations -> Comparisons: every metric over all courses, the headline per course.
+
+    Two policies of which one has no text are left out.
+    """
     rows = [
         dict(zip([*PAIR, *GROUP], key, strict=True)) | difference(group, how)
-        for key, group in pairs.groupby([*PAIR, *GROUP], sort=True)
+        for key, group in all_pairs(evaluations, headline).groupby([*PAIR, *GROUP], sort=True)
     ]
     return with_holm(pd.DataFrame(rows, columns=[*PAIR, *GROUP, *MEASURES]), headline)
 
@@ -118,8 +118,9 @@ MEASURES += ["p_value", "minimum_detectable_effect"]
 
 
 def difference(group: pd.DataFrame, how: Resampling) -> dict[str, float]:
-    """The measures of one comparison from value_a, value_b, cluster_id and training_seed."""
-    changes = group.assign(difference=group.value_a - group.value_b)
+    """The measures of one comparison from the rows of `paired` of one metric and course."""
+    known = group.dropna(subset=["value_a", "value_b"])
+    changes = known.assign(difference=known.value_a - known.value_b)
     of_question = changes.groupby(["question_id", "cluster_id"]).difference.mean()
     change = of_question.to_numpy()
     clusters = of_question.index.get_level_values("cluster_id").to_numpy()
@@ -133,8 +134,8 @@ def difference(group: pd.DataFrame, how: Resampling) -> dict[str, float]:
     return {
         "questions_n": len(change),
         "clusters_n": len(set(clusters)),
-        "mean_a": float(group.value_a.mean()),
-        "mean_b": float(group.value_b.mean()),
+        "mean_a": float(known.value_a.mean()),
+        "mean_b": float(known.value_b.mean()),
         "difference": interval.mean,
         "low": interval.low,
         "high": interval.high,
@@ -149,29 +150,9 @@ def difference(group: pd.DataFrame, how: Resampling) -> dict[str, float]:
     }
 
 
-def seed_comparisons(pairs: pd.DataFrame, how: Resampling) -> pd.DataFrame:
-    """all_pairs -> SeedComparisons: the difference of each training alone, over all courses.
-
-    p_value_mcnemar is of metrics that are 0 or 1 for each question, else NaN.
-    """
-    keys = [*PAIR, "metric", "training_seed"]
-    rows: list[dict[str, Any]] = []
-    for key, group in pairs[pairs.course == ALL].groupby(keys, sort=True):
-        change = (group.value_a - group.value_b).to_numpy()
-        clusters = group.cluster_id.to_numpy()
-        interval = stats.cluster_bootstrap(change, clusters, how.samples, how.level, how.seed)
-        sides = group.value_a.to_numpy(), group.value_b.to_numpy()
-        rows.append(
-            dict(zip(keys, key, strict=True))
-            | {
-                "questions_n": len(change),
-                "difference": interval.mean,
-                "low": interval.low,
-                "high": interval.high,
-                "p_value_mcnemar": mcnemar.mcnemar_p(*sides, clusters),
-            }
-        )
-    return pd.DataFrame(rows)
+def seed_comparisons(evaluations: pd.DataFrame, how: Resampling) -> pd.DataFrame:
+    """Evaluations -> SeedComparisons: the difference of each training alone, over all courses."""
+    return seeds.seed_comparisons(all_pairs(evaluations, []), how)
 
 
 def with_holm(rows: pd.DataFrame, headline: list[str]) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def final_texts(questions: pd.DataFrame, explanations: list[pd.DataFrame]) -> pd
         )
     joined = texts.drop(columns="cluster_id").merge(test, on="question_id", validate="many_to_one")
     joined = joined.sort_values(KEY, kind="stable", ignore_index=True)
-    return unseen(joined)
+    return unseen(joined.assign(is_generated=joined.policy != "student"))
 
 
 def with_references(texts: pd.DataFrame) -> pd.DataFrame:

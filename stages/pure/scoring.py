@@ -20,12 +20,16 @@ def texts_to_score(
     """Questions, Candidates, Negatives -> one row per text with what the scorers read.
 
     Columns: those of prompts.distinct_questions (fold: -1 unless a train question),
-    candidate_index, kind (origin, or kind of the negative), explanation, is_stopped, prompt,
-    claim, key_text. Raises InputError for a text of an unknown question.
+    candidate_index, kind (origin, or kind of the negative), explanation, is_stopped,
+    is_generated (a model wrote it), prompt, claim, key_text. Raises InputError for a text of an
+    unknown question.
     """
-    columns = [*KEY, "kind", "explanation", "is_stopped"]
-    ours = candidates.rename(columns={"origin": "kind"})[columns]
-    texts = pd.concat([ours, negatives.assign(is_stopped=True)[columns]], ignore_index=True)
+    columns = [*KEY, "kind", "explanation", "is_stopped", "is_generated"]
+    ours = candidates.rename(columns={"origin": "kind"}).assign(
+        is_generated=candidates.origin == "sft"
+    )
+    wrong = negatives.assign(is_stopped=True, is_generated=False)
+    texts = pd.concat([ours[columns], wrong[columns]], ignore_index=True)
     distinct = prompts.distinct_questions(questions)
     if strangers := sorted(set(texts.question_id) - set(distinct.question_id)):
         raise InputError(

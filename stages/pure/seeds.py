@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from stages.pure import stats
-from stages.pure.comparison import Resampling
-from stages.pure.stats import NAN
+from stages.pure.mcnemar import mcnemar_p
+from stages.pure.stats import NAN, Resampling
 
 KEY = ["policy_a", "policy_b", "decoding", "metric"]
+MEASURES = ["difference", "low", "high", "p_value_mcnemar", "questions_n"]
 
 
 @dataclass(frozen=True)
@@ -122,32 +123,19 @@ def variance_of_mean(found: MeanSquares, seeds_n: int, clusters_n: int) -> tuple
     return total / (seeds_n * clusters_n), max(fewest, 1 / weights)
 
 
-def seed_comparisons(differences: pd.DataFrame, how: Resampling) -> pd.DataFrame:
-    """Differences of single questions -> SeedComparisons.
+def seed_comparisons(pairs: pd.DataFrame, how: Resampling) -> pd.DataFrame:
+    """Values of single questions side by side -> SeedComparisons.
 
-    differences: KEY, training_seed, question_id, cluster_id, difference (a - b; NaN = none).
+    pairs: KEY, training_seed, question_id, cluster_id, value_a, value_b (NaN = none).
     """
     rows = []
     keys = [*KEY, "training_seed"]
-    for key, group in differences.groupby(keys, sort=True):
-        known = group.dropna(subset=["difference"])
-        values, clusters = known.difference.to_numpy(float), known.cluster_id.to_numpy()
-        interval = stats.cluster_bootstrap(values, clusters, how.samples, how.level, how.seed)
+    for key, rows_of_seed in pairs.groupby(keys, sort=True):
+        group = rows_of_seed.dropna(subset=["value_a", "value_b"])
+        a, b = group.value_a.to_numpy(float), group.value_b.to_numpy(float)
+        clusters = group.cluster_id.to_numpy()
+        interval = stats.cluster_bootstrap(a - b, clusters, how.samples, how.level, how.seed)
         measures = {"difference": interval.mean, "low": interval.low, "high": interval.high}
-        rows.append(dict(zip(keys, key, strict=True)) | measures | {"questions_n": len(known)})
-    return pd.DataFrame(rows, columns=[*keys, "difference", "low", "high", "questions_n"])
-
-
-def across_seeds(differences: pd.DataFrame, level: float) -> dict[tuple[str, ...], SeedInterval]:
-    """The same differences -> (policy_a, policy_b, decoding, metric): the mean over all seeds.
-
-    Questions without a value in every seed are left out, so that all seeds answer the same.
-    """
-    found: dict[tuple[str, ...], SeedInterval] = {}
-    for key, group in differences.groupby(KEY, sort=True):
-        table = group.pivot(index="training_seed", columns="question_id", values="difference")
-        table = table.dropna(axis="columns")
-        cluster_of = group.drop_duplicates("question_id").set_index("question_id").cluster_id
-        clusters = cluster_of.loc[table.columns].to_numpy()
-        found[tuple(map(str, key))] = crossed_mean(table.to_numpy(float), clusters, level)
-    return found
+        measures |= {"p_value_mcnemar": mcnemar_p(a, b, clusters), "questions_n": len(group)}
+        rows.append(dict(zip(keys, key, strict=True)) | measures)
+    return pd.DataFrame(rows, columns=[*keys, *MEASURES])

@@ -24,6 +24,15 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Resampling:
+    """How intervals and p values are computed."""
+
+    samples: int  # resamples of clusters, and random sign patterns
+    level: float  # confidence level, 0..1
+    seed: int
+
+
+@dataclass(frozen=True)
 class Clusters:
     """Values summed per cluster, in the sorted order of the cluster names."""
 

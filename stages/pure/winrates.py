@@ -11,8 +11,7 @@ import pandas as pd
 
 from schemas.win_rates import STRENGTHS
 from stages.pure import comparison, stats
-from stages.pure.comparison import Resampling
-from stages.pure.stats import NAN
+from stages.pure.stats import NAN, Resampling
 
 # A judge of single texts. Half of its differences between two policies on the sample course are
 # below a twentieth of a star: the same text, or another word. Half a star is two or three of
@@ -148,25 +147,21 @@ def win_rate(compared: pd.DataFrame, how: Resampling) -> dict[str, float]:
 def win_rates(evaluations: pd.DataFrame, scorers: list[str], how: Resampling) -> pd.DataFrame:
     """Evaluations -> WinRates by judges of single texts (`scorers`: metrics in stars).
 
-    Texts of a question are averaged first, scores and words alike; a student's text is compared
-    with either decoding. Pairs of policies without a common question are left out.
+    A verdict is of one question and one training; the texts of a question are averaged first,
+    scores and words alike. Pairs of policies without a common question are left out.
     """
-    means = comparison.question_means(evaluations[evaluations.metric.isin([*scorers, "words"])])
-    keys = ["question_id", "cluster_id"]
+    wanted = evaluations[evaluations.metric.isin([*scorers, "words"])]
+    pairs = comparison.all_pairs(wanted, []).eval("change = value_a - value_b")
+    keys = ["question_id", "cluster_id", "training_seed"]
     rows = []
-    for a, b in comparison.PAIRS:
-        for decoding in comparison.DECODINGS:
-            sides = [comparison.of_policy(means, policy, decoding) for policy in (a, b)]
-            both = sides[0].merge(sides[1], on=[*keys, "metric"], suffixes=("_a", "_b"))
-            table = both.assign(change=both.value_a - both.value_b)
-            table = table.pivot(index=keys, columns="metric", values="change").reset_index()
-            for scorer in scorers if len(table) else []:
-                row: dict[str, str | float]
-                row = {"policy_a": a, "policy_b": b, "decoding": decoding, "scorer": scorer}
-                change = table[scorer].to_numpy(float)
-                compared = table.assign(verdict=verdicts(change), longer=table.words)
-                measures = strengths(change[~np.isnan(change)]) | {"position_bias_frac": NAN}
-                rows.append({**row, **win_rate(compared, how), **measures})
+    for place, group in pairs.groupby(comparison.PAIR, sort=True):
+        table = group.pivot(index=keys, columns="metric", values="change").reset_index()
+        for scorer in [name for name in scorers if name in table]:
+            row: dict[str, str | float] = dict(zip(comparison.PAIR, place, strict=True))
+            change = table[scorer].to_numpy(float)
+            compared = table.assign(verdict=verdicts(change), longer=table.words)
+            measures = strengths(change[~np.isnan(change)]) | {"position_bias_frac": NAN}
+            rows.append({**row, "scorer": scorer, **win_rate(compared, how), **measures})
     sizes = {f"{name}_n": "Int64" for name in STRENGTHS}
     return pd.DataFrame(rows).astype(sizes) if rows else pd.DataFrame(rows)
 

@@ -50,7 +50,8 @@ def check_apart(rewarding: Collection[str]) -> None:
     for family in FAMILIES:
         name = family.__name__.rpartition(".")[2]
         for folder in sorted({*family.MODELS} - {BASE_DIR}):
-            digest = weights_md5(folder)
+            if (digest := weights_md5(folder)) is None:
+                continue
             other, path = folder_of.setdefault(digest, (name, folder))
             if path != folder and (other in rewarding) != (name in rewarding):
                 raise InputError(
