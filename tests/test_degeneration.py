@@ -187,6 +187,13 @@ def test_of_nested_options_the_longer_one_is_meant():
     assert endorses_distractor(text, OPTIONS, "D") == Value(1.0)
 
 
+def test_an_option_that_begins_another_is_not_meant_by_it():
+    options = ["calcium", "calcium channel"]
+    assert endorses_distractor("The answer is calcium channel.", options, "B") == Value(0.0)
+    assert endorses_distractor("The answer is calcium channel.", options, "A") == Value(1.0)
+    assert endorses_distractor("Calcium channel is correct.", options, "A") == Value(1.0)
+
+
 def test_without_a_wrong_option_there_is_nothing_to_endorse():
     assert endorses_distractor("The answer is so.", ["so"], "A") == Value(None, "no_distractor")
 

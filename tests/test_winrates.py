@@ -147,6 +147,13 @@ def test_the_fit_is_that_of_a_library():
         assert effect == pytest.approx(model.coef_[0, 1], abs=1e-5)
 
 
+def test_a_fit_that_does_not_settle_is_no_rate(monkeypatch: pytest.MonkeyPatch):
+    won, longer = np.array([1.0, 1, 0, 1]), np.array([-3.0, 2, -1, 4])
+    assert np.isfinite(length_controlled(won, longer, np.ones((1, 4)))).all()
+    monkeypatch.setattr(winrates, "STEPS", 1)
+    assert np.isnan(length_controlled(won, longer, np.ones((1, 4)))).all()
+
+
 @settings(deadline=None)  # the first call draws the resamples
 @given(QUESTIONS)
 def test_swapping_the_policies_mirrors_every_number(rows: list[tuple[float, int, int]]):

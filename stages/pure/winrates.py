@@ -22,7 +22,7 @@ ROUNDING = 1e-9  # stars, so that 3.3 - 3.05 is a quarter
 # Keeps the fit finite where length decides every verdict. One question bends the likelihood by
 # at most 0.25, so it weighs less than a twentieth of a question.
 RIDGE = 0.01
-STEPS, LONGEST_STEP, CONVERGED = 100, 2.0, 1e-9  # of Newton's method; log odds
+STEPS, CONVERGED = 60, 1e-8  # of Newton's method; log odds
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def length_controlled(
     effect is in log odds: from equal length to about one SD more it is three quarters of it.
 
     NaN where no text of a is as short as its rival, or none as long: then length and policy are
-    one and the same, and the rate at equal length would be a guess.
+    one and the same, and the rate at equal length would be a guess. NaN also if the fit does
+    not settle.
 
     won: verdicts (n,), no NaN; longer: words of a's text less those of b's (n,);
     weights: how often each question counts, (B, n).
@@ -100,11 +101,11 @@ def length_controlled(
         h_11 = np.einsum("bn,n->b", curved, feature**2) + RIDGE
         steps = np.array([h_11 * up_0 - h_01 * up_1, h_00 * up_1 - h_01 * up_0])
         steps /= h_00 * h_11 - h_01**2
-        steps *= np.minimum(1, LONGEST_STEP / np.maximum(np.abs(steps).max(axis=0), CONVERGED))
         intercept, slope = intercept + steps[0], slope + steps[1]
-        if np.abs(steps).max() < CONVERGED:
+        is_found = np.abs(steps).max(axis=0) < CONVERGED
+        if is_found.all():
             break
-    is_known = (weights @ (longer <= 0) > 0) & (weights @ (longer >= 0) > 0)
+    is_known = is_found & (weights @ (longer <= 0) > 0) & (weights @ (longer >= 0) > 0)
     rate = 1 / (1 + np.exp(-intercept))
     return np.where(is_known, rate, NAN), np.where(is_known, slope, NAN)
 
