@@ -11,6 +11,7 @@ import yaml
 import stages as route
 from schemas.base import Table
 from schemas.explanations import POLICIES
+from schemas.predictions import VERIFIERS
 from tests.imports import DATA_CODE, FIRST_PARTY, ROOT, closure, read_files
 from tests.pipeline import Stage, stages
 
@@ -65,9 +66,9 @@ def tables(stage: Stage) -> set[str]:
 
 
 def table_of(path: str) -> str | None:
-    """The schema's name for data/<name>.parquet or data/<name>_<policy>.parquet."""
+    """The schema's name for data/<name>.parquet or data/<name>_<policy or verifier>.parquet."""
     for schema in Table.__subclasses__():
-        if Path(path) in {schema.path(item) for item in (None, *POLICIES)}:
+        if Path(path) in {schema.path(item) for item in (None, *POLICIES, *VERIFIERS)}:
             return schema.table_name()
     return None
 
