@@ -12,6 +12,7 @@ Glossary
     score       what a scorer says of a candidate or negative
     reward      the mean of the scores with role `reward`, less what it gives to length
                 (build_preferences.length_control); it alone selects pairs
+    fitness     what a verifier is worth on rows that it did not learn from; the gate's matter
     pair        a chosen and a rejected explanation of one question
     policy      who writes: student, sft, dpo, ilearner
 """

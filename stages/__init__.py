@@ -4,7 +4,8 @@ report; `dvc.yaml` says what each reads and writes.
     make_sample_course     our facts              -> invented PeerWise exports
     prepare_questions      exports                -> questions, rejects
     prepare_base           texts, or a hub model  -> models/base
-    train_verifier         questions, base        -> models/verifier_reward, verifier_judge
+    train_verifier         questions, base        -> models/verifier_*, predictions_*
+    check_verifier         predictions, questions -> fitness_reward, fitness_judge
     train_entailment       questions              -> models/entailment
     train_sft              questions, base        -> models/sft
     sample_candidates      questions, sft         -> candidates

@@ -2,14 +2,16 @@
 
     data/questions.parquet, models/base -> models/verifier_reward  (train split, two folds)
     data/questions.parquet              -> models/verifier_judge   (judge split, encoder)
+                                        -> data/predictions_reward, data/predictions_judge
 
 The verifier (a score head and a LoRA adapter on the generator's base) ranks candidates.
 It is cross-fitted: fold_k learns from the train clusters of the other fold, so that no
 candidate is scored by a model that was trained on its question. The judge (a ridge regression
 on the agreement of question and explanation, as a frozen encoder sees it) never meets a
 train question and selects nothing; it is asked in evaluate. Both regress on stars, each
-row weighted by its number of ratings. Healthy: both order pairs of a cluster better than
-the word count does (reports/train_verifier_*.json).
+row weighted by its number of ratings. What each predicts of rated rows that it did not learn
+from, with their own explanation and with one of another question, goes to check_verifier,
+which decides whether it may rank. Healthy: no row is unscored (reports/train_verifier_*.json).
 
     dvc repro train_verifier@reward
     python -m stages.train_verifier judge
@@ -22,8 +24,9 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
+from schemas.predictions import Predictions
 from schemas.questions import Questions
-from stages.pure import fitness
+from stages.pure import swaps
 from stages.pure.claims import Claim, claim_key
 from stages.pure.prompts import render_prompt
 from stages.runtime import alignment, checkpoints, classifiers
@@ -37,7 +40,6 @@ class Params(StageParams):
     """params.yaml: train_verifier."""
 
     min_weight_ratings: int
-    pair_gap: float
 
 
 def weights(rows: pd.DataFrame, min_weight: int) -> np.ndarray:
@@ -91,17 +93,22 @@ def train_fold(
 def train_reward(run: Run[Params], rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Both folds; returns the train rows with out-of-fold predictions."""
     known, validation = rated_rows(rows, "train"), rated_rows(rows, "validation")
-    predicted = np.full(len(known), np.nan)
-    curves = []
+    found, curves = [], []
     for fold in (0, 1):
-        is_held_out = (known.fold == fold).to_numpy()
+        is_held_out = known.fold == fold
         target = folder / f"fold_{fold}"
         verifier, curve = train_fold(run, known[~is_held_out], validation, target)
-        asked = examples(known[is_held_out], run.params.min_weight_ratings)
-        predicted[is_held_out] = verifier.ratings(asked.prompts, asked.explanations)
+        found.append(swaps.predictions(known[is_held_out], rate_by(verifier)))
         curves.append(curve.assign(fold=fold))
     run.write_curve(pd.concat(curves, ignore_index=True))
-    return known.assign(predicted=predicted)
+    return pd.concat(found, ignore_index=True)
+
+
+def rate_by(verifier: Classifier) -> swaps.Rate:
+    """What the verifier says of questions and explanations."""
+    return lambda rows, texts: verifier.ratings(
+        [render_prompt(row) for row in rows.to_dict("records")], texts
+    )
 
 
 def claims(rows: pd.DataFrame) -> list[Claim]:
@@ -124,7 +131,7 @@ def train_judge(run: Run[Params], rows: pd.DataFrame, folder: Path) -> pd.DataFr
     manifest = checkpoints.data_digests(Questions.path())
     alignment.save(judge, folder, manifest | {"split": "judge", "rows_n": len(judged)})
     run.write_curve(curve)
-    return unseen.assign(predicted=judge.ratings(claims(unseen), unseen.explanation.tolist()))
+    return swaps.predictions(unseen, lambda asked, texts: judge.ratings(claims(asked), texts))
 
 
 TRAININGS = {"reward": train_reward, "judge": train_judge}
@@ -139,9 +146,10 @@ def main(item: str) -> None:
         if item == "reward":
             run.reads(checkpoints.BASE_DIR)
         folder = checkpoints.scratch_outputs(Path(f"models/verifier_{item}"))
-        unseen = TRAININGS[item](run, rows, folder)
+        found = TRAININGS[item](run, rows, folder)
         run.wrote(folder)
-        run.report(fitness.rating_fitness(unseen, run.params.pair_gap, seed=run.seed))
+        run.write(Predictions, found, item)
+        run.report({"rows_n": len(found), "unscored_n": int(found.predicted.isna().sum())})
 
 
 if __name__ == "__main__":

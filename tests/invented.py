@@ -14,8 +14,10 @@ from schemas.comparisons import Comparisons
 from schemas.drops import Drops
 from schemas.evaluations import Evaluations
 from schemas.explanations import POLICIES, Explanations
+from schemas.fitness import Fitness
 from schemas.negatives import Negatives
 from schemas.policy_means import PolicyMeans
+from schemas.predictions import VERIFIERS, Predictions
 from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.rejects import Rejects
@@ -191,6 +193,27 @@ def rejects() -> pd.DataFrame:
     return table(Rejects, rows)
 
 
+def predictions() -> pd.DataFrame:
+    """The rated rows of q1 and q2; one was too long to be read with another's text."""
+    rows: list[tuple] = [
+        ("a/12", "q1", "c1", 0, 4.0, 12, 14, 3.5, 2.0, 11.0),
+        ("b/21", "q2", "c2", 0, 2.0, 12, 11, 2.5, 3.0, 14.0),
+        ("b/22", "q2", "c2", 0, 3.0, 12, 14, 3.0, None, None),
+    ]
+    return table(Predictions, rows)
+
+
+def fitness() -> pd.DataFrame:
+    """Three checks, of which one is met and one has no interval; one number without a limit."""
+    rows: list[tuple] = [
+        ("model", "spearman", "all", 0.4, 0.3, 0.5, 3, 2, 0.0, True),
+        ("model", "swap_accuracy", "all", 0.6, 0.4, 0.8, 2, 2, 0.5, False),
+        ("model", "pair_accuracy", "gap_0.5", None, None, None, 0, 0, 0.5, False),
+        ("words", "spearman", "all", 0.3, 0.2, 0.4, 3, 2, None, None),
+    ]
+    return table(Fitness, rows)
+
+
 def tables() -> dict[tuple[type[Table], Item], pd.DataFrame]:
     """Every table of the project, by schema and item."""
     plain: dict[tuple[type[Table], Item], pd.DataFrame] = {
@@ -205,9 +228,13 @@ def tables() -> dict[tuple[type[Table], Item], pd.DataFrame]:
         (PolicyMeans, None): policy_means(),
         (Comparisons, None): comparisons(),
     }
+    checked: dict[tuple[type[Table], Item], pd.DataFrame] = {}
+    for verifier in VERIFIERS:
+        checked |= {(Predictions, verifier): predictions(), (Fitness, verifier): fitness()}
     said = {(Explanations, policy): explanations(policy) for policy in POLICIES}
     again = pd.concat([explanations(policy) for policy in ("sft", "dpo")], ignore_index=True)
-    return plain | said | {(Explanations, "repeats"): again.assign(training_seed=14)}
+    repeats = {(Explanations, "repeats"): again.assign(training_seed=14)}
+    return plain | checked | said | repeats
 
 
 def write_all() -> None:

@@ -11,6 +11,7 @@ import yaml
 import stages as route
 from schemas.base import Table
 from schemas.explanations import POLICIES
+from schemas.predictions import VERIFIERS
 from tests.imports import DATA_CODE, FIRST_PARTY, ROOT, closure, read_files
 from tests.pipeline import Stage, stages
 

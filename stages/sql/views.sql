@@ -6,6 +6,14 @@ create view questions as from read_parquet('data/questions.parquet');
 
 create view rejects as from read_parquet('data/rejects.parquet');
 
+create view predictions_reward as from read_parquet('data/predictions_reward.parquet');
+
+create view predictions_judge as from read_parquet('data/predictions_judge.parquet');
+
+create view fitness_reward as from read_parquet('data/fitness_reward.parquet');
+
+create view fitness_judge as from read_parquet('data/fitness_judge.parquet');
+
 create view candidates as from read_parquet('data/candidates.parquet');
 
 create view negatives as from read_parquet('data/negatives.parquet');
