@@ -3,6 +3,7 @@ report; `dvc.yaml` says what each reads and writes.
 
     make_sample_course     our facts              -> invented PeerWise exports
     prepare_questions      exports                -> questions, rejects
+    check_leakage          questions; later texts -> leakage_questions, leakage_texts
     prepare_base           texts, or a hub model  -> models/base
     train_verifier         questions, base        -> models/verifier_reward, verifier_judge
     train_entailment       questions              -> models/entailment
@@ -11,6 +12,7 @@ report; `dvc.yaml` says what each reads and writes.
     make_negatives         questions, candidates  -> negatives
     score_candidates       candidates, negatives  -> scores
     build_preferences      scores                 -> preferences, drops
+    audit_preferences      preferences            -> pair_audit
     train_dpo              preferences, sft       -> models/dpo
     explain_test           questions, one adapter -> explanations_sft, explanations_dpo
     explain_test_student   questions              -> explanations_student
@@ -19,5 +21,6 @@ report; `dvc.yaml` says what each reads and writes.
     report                 all of the above       -> reports/index.html, reports/summary.md
 
 Commands that are no stages: query (SQL), timings (seconds per question), pin (hub
-revisions), distributed_smoke (DeepSpeed on two CPU ranks).
+revisions), distributed_smoke (DeepSpeed on two CPU ranks), calibrate_leakage (limits of
+check_leakage).
 """

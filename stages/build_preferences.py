@@ -75,7 +75,8 @@ def drop_texts(texts: pd.DataFrame, pairs: pd.DataFrame, params: Params) -> pd.D
 
 def check_split(pairs: pd.DataFrame, questions: pd.DataFrame) -> None:
     """Raise InputError if a pair is of a question, or of a cluster, outside the train split."""
-    leaks = query("leaks", {"preferences": pairs, "questions": questions})
+    rows = pairs[["question_id", "cluster_id"]].assign(table_name="preferences")
+    leaks = query("leaks", {"rows": rows, "questions": questions})
     if len(leaks):
         raise InputError(
             f"question {leaks.question_id[0]} of data/preferences.parquet: its cluster is in split "

@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
+from schemas.leakage import Leakage
+from schemas.pair_audit import PairAudit
 from schemas.preferences import Preferences
 from schemas.questions import Questions
 from stages.pure import metrics
@@ -124,6 +126,7 @@ def main() -> None:
         distributed.relaunch("stages.train_dpo", model, sys.argv[1:])
         questions, pairs = distinct_questions(run.read(Questions)), run.read(Preferences)
         run.reads(checkpoints.BASE_DIR, PARENT)
+        run.reads(PairAudit.path(), Leakage.path("texts"))
         tokenizer = checkpoints.load_tokenizer(model)
         prompts = {row["question_id"]: render_prompt(row) for row in questions.to_dict("records")}
         rows = encode(tokenizer, pairs, prompts, model)

@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from schemas.errors import InputError
+from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.pure.prompts import render_prompt
 from stages.pure.refinements import refinements
@@ -68,6 +69,7 @@ def main() -> None:
         model = run.section(Model, "model")
         distributed.relaunch("stages.train_sft", model, sys.argv[1:])
         rows = run.read(Questions)
+        run.reads(Leakage.path("questions"))
         run.reads(checkpoints.BASE_DIR)
         train = rows[rows.split == "train"]
         plain = plain_texts(train)

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
+from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.pure import fitness
 from stages.pure.claims import Claim, claim_key
@@ -136,6 +137,7 @@ def main(item: str) -> None:
         raise InputError(f"train_verifier: unknown item '{item}'. Use one of {sorted(TRAININGS)}.")
     with stage_run("train_verifier", Params, item) as run:
         rows = run.read(Questions)
+        run.reads(Leakage.path("questions"))
         if item == "reward":
             run.reads(checkpoints.BASE_DIR)
         folder = checkpoints.scratch_outputs(Path(f"models/verifier_{item}"))

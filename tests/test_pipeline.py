@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import stages as route
+from schemas import leakage
 from schemas.base import Table
 from schemas.explanations import POLICIES
 from tests.imports import DATA_CODE, FIRST_PARTY, ROOT, closure, read_files
@@ -21,7 +22,7 @@ PROFILES = sorted((ROOT / "stages/profiles").glob("*.yaml"))
 SHARED = {"profile", "seed", "decoding"}  # parameters that belong to no single stage
 
 # Modules beside the stages that a person runs: dvc.yaml does not know them.
-COMMANDS = {"query", "timings", "pin", "distributed_smoke"}
+COMMANDS = {"query", "timings", "pin", "distributed_smoke", "calibrate_leakage"}
 
 # Files whose change must not retrain a model: they move tables and log numbers, and cannot
 # alter a value on the way (tests/test_artifacts.py shows the round trip of every table).
@@ -67,7 +68,7 @@ def tables(stage: Stage) -> set[str]:
 def table_of(path: str) -> str | None:
     """The schema's name for data/<name>.parquet or data/<name>_<policy>.parquet."""
     for schema in Table.__subclasses__():
-        if Path(path) in {schema.path(item) for item in (None, *POLICIES)}:
+        if Path(path) in {schema.path(item) for item in (None, *POLICIES, *leakage.ITEMS)}:
             return schema.table_name()
     return None
 

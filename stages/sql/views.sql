@@ -16,6 +16,12 @@ create view preferences as from read_parquet('data/preferences.parquet');
 
 create view drops as from read_parquet('data/drops.parquet');
 
+create view pair_audit as from read_parquet('data/pair_audit.parquet');
+
+create view leakage_questions as from read_parquet('data/leakage_questions.parquet');
+
+create view leakage_texts as from read_parquet('data/leakage_texts.parquet');
+
 -- Named one by one: a file left over from a policy that is gone would enter a glob.
 create view explanations_student as from read_parquet('data/explanations_student.parquet');
 
