@@ -26,8 +26,8 @@ FIXED = [
     "I do not know, but I think that it was somewhere in the lecture of last week.",
     "Asdf qwer zxcv.",
 ]
-SUBJECTS = "cell gene leaf root lung vein bone skin nerve virus spore yeast".split()
-VERBS = "holds moves splits feeds guards warms builds drains".split()
+SUBJECTS = ["cell", "gene", "leaf", "root", "lung", "vein", "bone", "skin", "nerve", "virus"]
+VERBS = ["holds", "moves", "splits", "feeds", "guards", "warms", "builds", "drains"]
 
 
 def sentence(rng: np.random.Generator) -> str:
@@ -55,9 +55,7 @@ def values(table: pd.DataFrame, group: str = "all") -> dict[str, float]:
 
 
 def run_audit(table: pd.DataFrame, given_: Params = PARAMS) -> pd.DataFrame:
-    found = artifacts.conform(
-        PairAudit, audit.audit(table, limits_of(given_), given_.min_pairs)
-    )
+    found = artifacts.conform(PairAudit, audit.audit(table, limits_of(given_), given_.min_pairs))
     return artifacts.validate(PairAudit, found, Path("pair_audit"))
 
 
@@ -127,7 +125,9 @@ def test_two_sides_that_are_drawn_alike_pass_and_are_not_told_apart(seed: int):
     table = run_audit(pairs(120, seed).assign(rejected=lambda t: t.rejected.str.rsplit(n=1).str[0]))
     check(table)
     found = values(table)
-    assert {name: abs(found[name] - 0.5) < 0.2 for name in MEASURES} == dict.fromkeys(MEASURES, True)
+    assert {name: abs(found[name] - 0.5) < 0.2 for name in MEASURES} == dict.fromkeys(
+        MEASURES, True
+    )
 
 
 def test_twenty_of_twenty_by_chance_is_no_proof():

@@ -3,7 +3,9 @@
 N, M = texts of two sides, D = width of the encoder.
 """
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,12 @@ BLOCK = 1024  # rows of a matrix product
 DECIMALS = 4  # the last bits of a threaded product vary
 
 
+@functools.cache
+def loaded(how: Encoder) -> tuple[Any, Any]:
+    """The encoder of a profile and its tokenizer, loaded once per process."""
+    return encoder.load(how)
+
+
 def embed(how: Encoder, texts: Sequence[str]) -> np.ndarray:
     """Unit vectors (N, D), float32: the mean over all tokens, each distinct text read once.
 
@@ -22,7 +30,7 @@ def embed(how: Encoder, texts: Sequence[str]) -> np.ndarray:
     import torch
     from tqdm import tqdm
 
-    model, tokenizer = encoder.load(how)
+    model, tokenizer = loaded(how)
     distinct = sorted(set(texts))
     cut = {"truncation": True, "max_length": how.max_length}
     ids = tokenizer(distinct, **cut)["input_ids"] if distinct else []
