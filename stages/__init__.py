@@ -3,6 +3,7 @@ report; `dvc.yaml` says what each reads and writes.
 
     make_sample_course     our facts              -> invented PeerWise exports
     prepare_questions      exports                -> questions, rejects
+    check_leakage          questions; later texts -> leakage_questions, leakage_texts
     prepare_base           texts, or a hub model  -> models/base
     train_verifier         questions, base        -> models/verifier_*, predictions_*
     check_verifier         predictions, questions -> fitness_reward, fitness_judge
@@ -12,6 +13,7 @@ report; `dvc.yaml` says what each reads and writes.
     make_negatives         questions, candidates  -> negatives
     score_candidates       candidates, negatives  -> scores
     build_preferences      scores, fitness_reward -> preferences, drops
+    audit_preferences      preferences            -> pair_audit
     train_dpo              preferences, sft       -> models/dpo
     validate               questions, both policies -> validations
     repeat_training        questions, base, scorers -> explanations_repeats
@@ -25,5 +27,6 @@ report; `dvc.yaml` says what each reads and writes.
 What several stages do alike is in stages/steps, scorers by family in stages/scorers.
 
 Commands that are no stages: query (SQL), timings (seconds per question), pin (hub
-revisions), tabulate_sweep (experiments as a table), distributed_smoke (DeepSpeed on two CPU ranks).
+revisions), tabulate_sweep (experiments as a table), calibrate_leakage (limits of check_leakage),
+distributed_smoke (DeepSpeed on two CPU ranks).
 """

@@ -17,11 +17,11 @@ import logging
 from dataclasses import dataclass
 
 import pandas as pd
-from schemas.fitness import Fitness
 
 from schemas.candidates import Candidates
 from schemas.drops import Drops
 from schemas.errors import InputError
+from schemas.fitness import Fitness
 from schemas.negatives import Negatives
 from schemas.preferences import Preferences
 from schemas.questions import Questions
@@ -39,7 +39,8 @@ class Params(StageParams, pair_rules.Settings):
 
 def check_split(pairs: pd.DataFrame, questions: pd.DataFrame) -> None:
     """Raise InputError if a pair is of a question, or of a cluster, outside the train split."""
-    leaks = query("leaks", {"preferences": pairs, "questions": questions})
+    rows = pairs[["question_id", "cluster_id"]].assign(table_name="preferences")
+    leaks = query("leaks", {"rows": rows, "questions": questions})
     if len(leaks):
         raise InputError(
             f"question {leaks.question_id[0]} of data/preferences.parquet: its cluster is in split "

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
+from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.pure import exercises
 from stages.pure.prompts import render_prompt
@@ -118,6 +119,7 @@ def main() -> None:
     """Train the tiny base, or pin the hub model of the profile."""
     with stage_run("prepare_base", Params) as run:
         rows = run.read(Questions)
+        run.reads(Leakage.path("questions"))
         model = run.section(Model, "model")
         if model.name == "trained":
             train_tiny(run, run.section(Base, "base"), model, rows)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from schemas.leakage import Leakage
+from schemas.pair_audit import PairAudit
 from schemas.preferences import Preferences
 from schemas.questions import Questions
 from stages.runtime import checkpoints, distributed
@@ -42,6 +44,7 @@ def main() -> None:
         distributed.relaunch("stages.train_dpo", model, sys.argv[1:])
         questions, pairs = run.read(Questions), run.read(Preferences)
         run.reads(checkpoints.BASE_DIR, PARENT)
+        run.reads(PairAudit.path(), Leakage.path("texts"))
         tokenizer = checkpoints.load_tokenizer(model)
         rows = dpo.encoded_pairs(tokenizer, questions, pairs, model)
         policy = checkpoints.load_policy(model, PARENT, trainable=True)

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
+from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.pure.claims import Claim, claim, claim_key
 from stages.pure.prompts import distractor_texts
@@ -83,6 +84,7 @@ def main() -> None:
     """Train the entailment scorer on the judge split."""
     with stage_run("train_entailment", Params) as run:
         rows = run.read(Questions)
+        run.reads(Leakage.path("questions"))
         fitted = examples(rows, "judge", run.params.min_rating)
         if not fitted.claims:
             raise InputError(

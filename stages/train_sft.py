@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.runtime import checkpoints, distributed
 from stages.runtime import training as trainers
@@ -41,6 +42,7 @@ def main() -> None:
         model = run.section(Model, "model")
         distributed.relaunch("stages.train_sft", model, sys.argv[1:])
         questions = run.read(Questions)
+        run.reads(Leakage.path("questions"))
         run.reads(checkpoints.BASE_DIR)
         tokenizer = checkpoints.load_tokenizer(model)
         taught = sft.lessons(questions, run.params, tokenizer, model)

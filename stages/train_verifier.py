@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
+from schemas.leakage import Leakage
 from schemas.predictions import Predictions
 from schemas.questions import Questions
 from stages.pure import swaps
@@ -143,6 +144,7 @@ def main(item: str) -> None:
         raise InputError(f"train_verifier: unknown item '{item}'. Use one of {sorted(TRAININGS)}.")
     with stage_run("train_verifier", Params, item) as run:
         rows = run.read(Questions)
+        run.reads(Leakage.path("questions"))
         if item == "reward":
             run.reads(checkpoints.BASE_DIR)
         folder = checkpoints.scratch_outputs(Path(f"models/verifier_{item}"))

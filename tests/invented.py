@@ -15,7 +15,9 @@ from schemas.drops import Drops
 from schemas.evaluations import Evaluations
 from schemas.explanations import POLICIES, Explanations
 from schemas.fitness import Fitness
+from schemas.leakage import Leakage
 from schemas.negatives import Negatives
+from schemas.pair_audit import PairAudit
 from schemas.policy_means import PolicyMeans
 from schemas.predictions import VERIFIERS, Predictions
 from schemas.preferences import Preferences
@@ -184,6 +186,22 @@ def comparisons() -> pd.DataFrame:
     return table(Comparisons, rows)
 
 
+def pair_audit() -> pd.DataFrame:
+    """One measure that is tested, one that only describes, one that could not be had."""
+    rows: list[tuple] = [
+        ("all", "length", 4, 2, 0.5, 0.1, 0.9, 0.8, True, None),
+        ("all", "chosen_longer", 4, 2, 0.25, 0.1, 0.6, None, None, None),
+        ("negative", "length", 1, 1, None, None, None, 0.8, None, "1 pairs, min_pairs is 2"),
+    ]
+    return table(PairAudit, rows)
+
+
+def leakage(source: str) -> pd.DataFrame:
+    """The nearest two texts; `source` is what one of them is of."""
+    text_id, other_id = ("q1", "q4") if source == "questions" else ("q1/1000", "b/41")
+    return table(Leakage, [(source, text_id, other_id, "train", "test", 0.4321, False)])
+
+
 def rejects() -> pd.DataFrame:
     """Two rows of one course, for two reasons."""
     rows = [
@@ -227,6 +245,9 @@ def tables() -> dict[tuple[type[Table], Item], pd.DataFrame]:
         (Evaluations, None): evaluations(),
         (PolicyMeans, None): policy_means(),
         (Comparisons, None): comparisons(),
+        (PairAudit, None): pair_audit(),
+        (Leakage, "questions"): leakage("questions"),
+        (Leakage, "texts"): leakage("negatives"),
     }
     checked: dict[tuple[type[Table], Item], pd.DataFrame] = {}
     for verifier in VERIFIERS:

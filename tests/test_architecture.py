@@ -105,7 +105,8 @@ def test_the_facts_of_the_sample_course_are_read_only_to_invent_and_to_measure(c
     reached = closure(command)
     facts = {str(p) for code in reached for p in read_files(code) if "sample_course" in str(p)}
     oracle = {str(path) for path in reached if "oracle" in path.stem}
-    if command.stem not in {"make_sample_course", "validate", "evaluate"}:
+    # calibrate_leakage is no stage: it prints how well a limit tells facts apart
+    if command.stem not in {"make_sample_course", "validate", "evaluate", "calibrate_leakage"}:
         assert facts | oracle == set()
 
 

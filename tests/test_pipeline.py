@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import stages as route
+from schemas import leakage
 from schemas.base import Table
 from schemas.explanations import POLICIES
 from schemas.predictions import VERIFIERS
@@ -22,7 +23,7 @@ PROFILES = sorted((ROOT / "stages/profiles").glob("*.yaml"))
 SHARED = {"profile", "seed", "decoding", "rewards"}  # parameters that belong to no single stage
 
 # Modules beside the stages that a person runs: dvc.yaml does not know them.
-COMMANDS = {"query", "timings", "pin", "tabulate_sweep", "distributed_smoke"}
+COMMANDS = {"query", "timings", "pin", "tabulate_sweep", "calibrate_leakage", "distributed_smoke"}
 
 # Files whose change must not retrain a model: they move tables and log numbers, and cannot
 # alter a value on the way (tests/test_artifacts.py shows the round trip of every table).
@@ -46,7 +47,7 @@ PLUMBING = frozenset(
 WRITTEN_BY = {"stages/runtime/formats.py"}
 
 # The items of tables that are written to several files.
-ITEMS = (*POLICIES, "repeats", "reward", "judge", "questions", "texts")
+ITEMS = (*POLICIES, "repeats", *VERIFIERS, *leakage.ITEMS)
 
 each_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 

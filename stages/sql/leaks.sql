@@ -1,28 +1,34 @@
--- leaks: pairs whose question, or whose cluster, is not in the train split. Must be empty.
--- Grain: one row per (question_id, split).
+-- leaks: rows of training tables whose question, or whose cluster, is not in the train split,
+-- or is unknown. Must be empty.
+-- Grain: one row per (table_name, question_id, split).
+-- Reads `rows`: table_name, question_id and cluster_id (null where the table has none).
 
-select
-    preferences.question_id,
-    questions.split
+with placed as (
 
-from preferences
+    select
+        rows.table_name,
+        rows.question_id,
+        coalesce(questions.split, 'none') as split
 
-inner join questions
-    on preferences.question_id = questions.question_id
+    from rows
 
-where questions.split <> 'train'
+    left join questions
+        on rows.question_id = questions.question_id
 
-union
+    union
 
-select
-    preferences.question_id,
-    questions.split
+    select
+        rows.table_name,
+        rows.question_id,
+        questions.split
 
-from preferences
+    from rows
 
-inner join questions
-    on preferences.cluster_id = questions.cluster_id
+    inner join questions
+        on rows.cluster_id = questions.cluster_id
 
-where questions.split <> 'train'
+)
 
-order by question_id, split
+select * from placed
+where split <> 'train'
+order by table_name, question_id, split

@@ -1,0 +1,154 @@
+"""Stop the run where a training text repeats what is held out.
+
+    questions: data/questions.parquet -> data/leakage_questions.parquet
+    texts:     data/{questions,candidates,negatives,scores,preferences}.parquet
+                                      -> data/leakage_texts.parquet
+               reports/check_leakage_<item>.json
+
+Clusters are found by shared words. This check is independent of them: a frozen sentence
+encoder says which questions of two splits ask the same in other words, and which text that may
+train a policy repeats a judge or test student's. Every training depends on it. The limits are
+calibrated by `python -m stages.calibrate_leakage`.
+
+    dvc repro check_leakage
+    python -m stages.check_leakage texts
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from schemas.candidates import Candidates
+from schemas.errors import InputError
+from schemas.leakage import Leakage
+from schemas.negatives import Negatives
+from schemas.preferences import Preferences
+from schemas.questions import Questions
+from schemas.scores import Scores
+from stages.pure import leakage
+from stages.pure.sql import query
+from stages.runtime import similarity
+from stages.runtime.params import StageParams
+from stages.runtime.profile import Encoder
+from stages.runtime.run import Run, stage_run, start
+
+KEPT = 20  # pairs in the table per combination of splits, for the reader
+
+
+@dataclass(frozen=True)
+class Params(StageParams):
+    """params.yaml: check_leakage. Units and calibration are commented there."""
+
+    max_question_similarity: float
+    max_text_similarity: float
+    min_text_words: int
+
+
+def pairs_of_questions(rows: pd.DataFrame, encoder: Encoder) -> pd.DataFrame:
+    """Each question beside the nearest of every later split (leakage.pair_up)."""
+    texts = leakage.question_texts(rows)
+    vectors = similarity.embed_parts(encoder, [texts.stem.tolist(), texts.key_text.tolist()])
+    found = []
+    for left, right in leakage.combinations(texts):
+        places, near = similarity.nearest(vectors[left.index], vectors[right.index])
+        if len(near):
+            found.append(leakage.pair_up(left, right, places, near))
+    if not found:
+        raise InputError(
+            "data/questions.parquet: all questions are in one split. Change "
+            "prepare_questions.split_percent."
+        )
+    return pd.concat(found, ignore_index=True)
+
+
+def pairs_of_texts(
+    rows: pd.DataFrame, tables: dict[str, pd.DataFrame], min_words: int, encoder: Encoder
+) -> pd.DataFrame:
+    """Each candidate and negative beside the nearest judge and test student's explanation."""
+    held_out = leakage.student_texts(rows, min_words)
+    trained = [leakage.training_texts(table, name, min_words) for name, table in tables.items()]
+    left = pd.concat(trained, ignore_index=True)
+    vectors = similarity.embed(encoder, [*left.text, *held_out.text])
+    own, others = vectors[: len(left)], vectors[len(left) :]
+    found = []
+    for split in leakage.HELD_OUT:
+        is_split = (held_out.split == split).to_numpy()
+        places, near = similarity.nearest(own, others[is_split])
+        if len(near):
+            found.append(leakage.pair_up(left, held_out[is_split], places, near))
+    columns = [*leakage.TEXTS, "other_id", "other_split", "other_text", "similarity"]
+    empty = pd.DataFrame(columns=[*columns, "is_same_text"]).astype({"similarity": float})
+    return pd.concat(found, ignore_index=True) if found else empty.astype({"is_same_text": bool})
+
+
+def check_splits(tables: dict[str, pd.DataFrame], questions: pd.DataFrame) -> None:
+    """Raise InputError if a row of a training table is of a question outside the train split."""
+    parts = [
+        table.reindex(columns=["question_id", "cluster_id"]).assign(table_name=name)
+        for name, table in tables.items()
+    ]
+    rows = pd.concat(parts, ignore_index=True).drop_duplicates()
+    leaks = query("leaks", {"rows": rows.astype("str"), "questions": questions})
+    if len(leaks):
+        first = leaks.to_dict("records")[0]
+        raise InputError(
+            f"question {first['question_id']} of data/{first['table_name']}.parquet: its cluster "
+            f"is in split '{first['split']}', not train ({leaks.question_id.nunique()} such "
+            "questions). Run `dvc repro sample_candidates`."
+        )
+
+
+def finish(run: Run[Params], item: str, pairs: pd.DataFrame, sizes: dict[str, float]) -> None:
+    """Write the nearest pairs and report how near they are."""
+    columns = [*Leakage.to_schema().columns]
+    run.write(Leakage, leakage.top(pairs, KEPT)[columns], item)
+    numbers = {"pairs_n": len(pairs)} | sizes
+    for (one, other), near in pairs.groupby(["split", "other_split"]).similarity:
+        numbers[f"{one}_{other}_nearest_score"] = float(near.max())
+    run.report(numbers)
+
+
+def check_questions(run: Run[Params]) -> None:
+    """No two questions of different splits may ask the same."""
+    rows = run.read(Questions)
+    pairs = pairs_of_questions(rows, run.section(Encoder, "encoder"))
+    leakage.check(
+        pairs,
+        run.params.max_question_similarity,
+        "max_question_similarity",
+        "If they ask the same, lower prepare_questions.cluster_similarity or drop one from its "
+        "export; if not, raise the limit.",
+    )
+    finish(run, "questions", pairs, {"questions_n": rows.question_id.nunique()})
+
+
+def check_texts(run: Run[Params]) -> None:
+    """No text that may train a policy may be, or repeat, a judge or test text."""
+    rows = run.read(Questions)
+    tables = {"candidates": run.read(Candidates), "negatives": run.read(Negatives)}
+    paired = {"scores": run.read(Scores), "preferences": run.read(Preferences)}
+    check_splits(tables | paired, rows)
+    encoder, words = run.section(Encoder, "encoder"), run.params.min_text_words
+    pairs = pairs_of_texts(rows, tables, words, encoder)
+    leakage.check(
+        pairs,
+        run.params.max_text_similarity,
+        "max_text_similarity",
+        "Find where the text came from and drop it there.",
+    )
+    finish(run, "texts", pairs, {"texts_n": pairs.text_id.nunique()})
+
+
+CHECKS = {"questions": check_questions, "texts": check_texts}
+
+
+def main(item: str) -> None:
+    """Compare questions across splits ("questions") or training texts with held-out ones."""
+    if item not in CHECKS:
+        raise InputError(f"check_leakage: unknown item '{item}'. Use one of {sorted(CHECKS)}.")
+    with stage_run("check_leakage", Params, item) as run:
+        CHECKS[item](run)
+
+
+if __name__ == "__main__":
+    start(main)

@@ -1,0 +1,102 @@
+"""What may not meet across a split: which texts are compared, and which pairs are too near."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from schemas.errors import InputError
+from schemas.questions import SPLITS
+from stages.pure.metrics import comparable
+from stages.pure.prompts import distinct_questions, key_text
+
+SHOWN_CHARACTERS = 100  # of each text in an error
+HELD_OUT = ["judge", "test"]  # whose students' texts no training text may repeat
+TEXTS = ["source", "text_id", "split", "text"]
+
+
+def question_texts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Questions -> one row per distinct question: source, text_id, split, text, stem, key_text.
+
+    Two questions are compared by stem and by key. Distractors are left out: questions with the
+    same options need not ask the same.
+    """
+    asked = distinct_questions(rows)
+    keys = [key_text(row) for row in asked.to_dict("records")]
+    found = asked.rename(columns={"question_id": "text_id"}).assign(source="questions")
+    found = found.assign(key_text=keys, text=found.stem + " | " + pd.Series(keys, dtype="str"))
+    return found[[*TEXTS, "stem", "key_text"]]
+
+
+def student_texts(rows: pd.DataFrame, min_words: int) -> pd.DataFrame:
+    """Explanations of judge and test students with at least `min_words` words, by row_id."""
+    own = rows[rows.split.isin(HELD_OUT)].sort_values("row_id")
+    found = own.assign(source="questions", text_id=own.row_id, text=own.explanation)
+    return long_enough(found[TEXTS], min_words)
+
+
+def training_texts(table: pd.DataFrame, source: str, min_words: int) -> pd.DataFrame:
+    """Candidates or negatives with at least `min_words` words, by key."""
+    own = table.sort_values(["question_id", "candidate_index"])
+    names = own.question_id + "/" + own.candidate_index.astype(str)
+    found = own.assign(source=source, text_id=names, split="train", text=own.explanation)
+    return long_enough(found[TEXTS], min_words)
+
+
+def long_enough(texts: pd.DataFrame, min_words: int) -> pd.DataFrame:
+    """The texts of at least `min_words` white-space words, numbered from 0."""
+    words = texts.text.map(lambda text: len(text.split()))
+    return texts[words >= min_words].reset_index(drop=True)
+
+
+def combinations(texts: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """The texts of every two splits, each combination once; the index is that of `texts`."""
+    for one, other in itertools.combinations(SPLITS, 2):
+        yield texts[texts.split == one], texts[texts.split == other]
+
+
+def pair_up(left: pd.DataFrame, right: pd.DataFrame, places: Any, similarities: Any) -> Any:
+    """Each text of `left` beside its nearest of `right`: columns of Leakage, and both texts."""
+    own = left.reset_index(drop=True)
+    other = right.iloc[places].reset_index(drop=True)
+    is_same = own.text.map(comparable) == other.text.map(comparable)
+    return own.assign(
+        other_id=other.text_id,
+        other_split=other.split,
+        other_text=other.text,
+        similarity=similarities,
+        is_same_text=is_same.astype(bool),
+    )
+
+
+def top(pairs: pd.DataFrame, kept: int) -> pd.DataFrame:
+    """The `kept` nearest pairs of each (source, split, other_split), nearest first."""
+    order = ["similarity", "source", "text_id", "other_id"]
+    ranked = pairs.sort_values(order, ascending=[False, True, True, True], kind="stable")
+    by = ["source", "split", "other_split"]
+    return ranked.groupby(by, sort=False).head(kept).reset_index(drop=True)
+
+
+def check(pairs: pd.DataFrame, limit: float, parameter: str, advice: str) -> None:
+    """Raise InputError naming the nearest pair whose similarity is `limit` or more.
+
+    A pair of equal texts is refused whatever the encoder says of it.
+    """
+    near = pairs[(pairs.similarity >= limit) | pairs.is_same_text]
+    if near.empty:
+        return
+    worst = near.sort_values(["similarity", "text_id", "other_id"], ascending=[False, True, True])
+    row = worst.to_dict("records")[0]
+    raise InputError(
+        f"{row['source']} {row['text_id']} ({row['split']}): {short(row['text'])!r} is too near to "
+        f"{row['other_id']} ({row['other_split']}): {short(row['other_text'])!r}: similarity "
+        f"{row['similarity']:.4f}, params.yaml: check_leakage.{parameter} is {limit:g} "
+        f"({len(near)} such pairs). {advice}"
+    )
+
+
+def short(text: str) -> str:
+    """The start of a text on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"

@@ -1,0 +1,77 @@
+"""Which texts mean nearly the same, by the cosine of a frozen encoder's vectors.
+
+N, M = texts of two sides, D = width of the encoder.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stages.runtime import encoder
+from stages.runtime.profile import Encoder
+
+BLOCK = 1024  # rows of a matrix product
+DECIMALS = 4  # the last bits of a threaded product vary
+
+
+@functools.cache
+def loaded(how: Encoder) -> tuple[Any, Any]:
+    """The encoder of a profile and its tokenizer, loaded once per process."""
+    return encoder.load(how)
+
+
+def embed(how: Encoder, texts: Sequence[str]) -> np.ndarray:
+    """Unit vectors (N, D), float32: the mean over all tokens, each distinct text read once.
+
+    A text of more than `how.max_length` tokens is compared by its beginning.
+    """
+    import torch
+    from tqdm import tqdm
+
+    model, tokenizer = loaded(how)
+    distinct = sorted(set(texts))
+    cut = {"truncation": True, "max_length": how.max_length}
+    ids = tokenizer(distinct, **cut)["input_ids"] if distinct else []
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))  # little padding in a batch
+    vectors = np.zeros((len(ids), model.config.hidden_size), dtype=np.float32)
+    starts = range(0, len(order), how.batch_size)
+    with torch.inference_mode():
+        for start in tqdm(starts, desc="read texts", unit="batch", disable=None):
+            chunk = order[start : start + how.batch_size]
+            batch = tokenizer.pad({"input_ids": [ids[i] for i in chunk]}, return_tensors="pt")
+            batch = batch.to(model.device)
+            hidden = model(**batch).last_hidden_state.float()  # (B, T, D)
+            total = torch.einsum("btd,bt->bd", hidden, batch["attention_mask"].float())
+            vectors[chunk] = torch.nn.functional.normalize(total, dim=1).cpu().numpy()
+    place = {text: i for i, text in enumerate(distinct)}
+    return vectors[[place[text] for text in texts]]
+
+
+def embed_parts(how: Encoder, parts: Sequence[Sequence[str]]) -> np.ndarray:
+    """Unit vectors (N, P D) of texts in P parts, parts[p][n]: a cosine is the mean of theirs."""
+    vectors = embed(how, [text for part in parts for text in part])
+    side_by_side = np.hstack(np.split(vectors, len(parts)))
+    return side_by_side / np.float32(len(parts) ** 0.5)
+
+
+def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Cosines (N, M) of unit vectors (N, D) and (M, D), to four decimals, -1..1."""
+    return np.clip(np.round(left @ right.T, DECIMALS), -1.0, 1.0)
+
+
+def nearest(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each of `left` (N, D) the position of the nearest of `right` (M, D), and the cosine.
+
+    Both (N,); of equally near ones the first. Empty if one of the sides is.
+    """
+    if not len(left) or not len(right):
+        return np.zeros(0, dtype=int), np.zeros(0)
+    places, found = [], []
+    for start in range(0, len(left), BLOCK):
+        block = cosines(left[start : start + BLOCK], right)
+        place = block.argmax(axis=1)
+        places.append(place)
+        found.append(block[np.arange(len(block)), place])
+    return np.concatenate(places), np.concatenate(found).astype(float).round(DECIMALS)
