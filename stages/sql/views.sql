@@ -24,14 +24,6 @@ create view preferences as from read_parquet('data/preferences.parquet');
 
 create view drops as from read_parquet('data/drops.parquet');
 
-create view predictions_reward as from read_parquet('data/predictions_reward.parquet');
-
-create view predictions_judge as from read_parquet('data/predictions_judge.parquet');
-
-create view fitness_reward as from read_parquet('data/fitness_reward.parquet');
-
-create view fitness_judge as from read_parquet('data/fitness_judge.parquet');
-
 create view pair_audit as from read_parquet('data/pair_audit.parquet');
 
 create view leakage_questions as from read_parquet('data/leakage_questions.parquet');
