@@ -191,7 +191,8 @@ def main(
     """Ask the tables of this checkout in SQL. A query reads and nothing else.
 
     Tables: questions, rejects, candidates, negatives, scores, preferences, drops, explanations
-    (and explanations_POLICY), evaluations, policy_means, comparisons, metrics, curves.
+    (and explanations_POLICY), evaluations, policy_means, comparisons,
+    seed_comparisons, win_rates, metrics, curves.
 
     python -m stages.query "select reason, count(*) from drops group by reason"
 

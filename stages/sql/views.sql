@@ -31,6 +31,10 @@ create view policy_means as from read_parquet('data/policy_means.parquet');
 
 create view comparisons as from read_parquet('data/comparisons.parquet');
 
+create view seed_comparisons as from read_parquet('data/seed_comparisons.parquet');
+
+create view win_rates as from read_parquet('data/win_rates.parquet');
+
 -- metrics: every number in reports/<stage>.json. Grain: one row per (stage, name).
 create view metrics as
 
