@@ -54,7 +54,7 @@ def detectable() -> float:
 
 def test_two_policies_that_are_the_same_differ_in_about_5_of_100_runs():
     # 200 runs: one standard error is 1.5 percent points. An exact test of whole numbers of right
-    # answers stays a little below its level: 3.7 % in 2,000 runs.
+    # answers stays a little below its level: about 3.6 % in 2,000 runs.
     assert 0.02 <= called(0.0, seed=13) <= 0.09
 
 
