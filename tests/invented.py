@@ -24,6 +24,8 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.rejects import Rejects
 from schemas.scores import Scores
+from schemas.seed_comparisons import SeedComparisons
+from schemas.win_rates import WinRates
 from stages.runtime import artifacts
 
 Item = str | None
@@ -202,6 +204,25 @@ def leakage(source: str) -> pd.DataFrame:
     return table(Leakage, [(source, text_id, other_id, "train", "test", 0.4321, False)])
 
 
+def seed_comparisons() -> pd.DataFrame:
+    """DPO against SFT in two trainings; the second one has no value."""
+    start = ("dpo", "sft", "sampled", "judge")
+    return table(
+        SeedComparisons, [(*start, 13, 1.0, 0.5, 1.5, None, 2), (*start, 14, *[None] * 4, 0)]
+    )
+
+
+def win_rates() -> pd.DataFrame:
+    """DPO against SFT: both questions won by a judge of single texts, one by a judge of pairs."""
+    start = ("dpo", "sft", "sampled")
+    rates = (1.0, 1.0, 1.0, 0.9, 0.8, 1.0, 0.5, None)
+    rows: list[tuple] = [
+        (*start, "judge", 2, 2, 2, 0, 0, 1, 0, 1, 0, 0, 0, *rates),
+        (*start, "pairs", 2, 2, 1, 1, 0, *[None] * 6, 0.75, *[None] * 6, 0.1),
+    ]
+    return table(WinRates, rows)
+
+
 def rejects() -> pd.DataFrame:
     """Two rows of one course, for two reasons."""
     rows = [
@@ -248,6 +269,8 @@ def tables() -> dict[tuple[type[Table], Item], pd.DataFrame]:
         (PairAudit, None): pair_audit(),
         (Leakage, "questions"): leakage("questions"),
         (Leakage, "texts"): leakage("negatives"),
+        (SeedComparisons, None): seed_comparisons(),
+        (WinRates, None): win_rates(),
     }
     checked: dict[tuple[type[Table], Item], pd.DataFrame] = {}
     for verifier in VERIFIERS:

@@ -249,7 +249,7 @@ def entails(monkeypatch: pytest.MonkeyPatch) -> Entails:
 def asked_about(*texts: str, options: tuple[str, ...] = ("ant", "bee", "cow")) -> pd.DataFrame:
     """Texts about one question whose key is the second option (or the only one)."""
     filled = [*options, None, None, None, None][:5]
-    question = dict(zip([f"option_{c}" for c in "abcde"], filled, strict=True))
+    question: dict[str, Any] = dict(zip([f"option_{c}" for c in "abcde"], filled, strict=True))
     question |= {"stem": "Which?", "options_n": len(options), "key": "AB"[len(options) > 1]}
     return unseen(pd.DataFrame([question | {"explanation": text} for text in texts]))
 

@@ -15,7 +15,7 @@ from stages.pure.comparison import Resampling
 from stages.pure.mcnemar import mcnemar_p
 
 REPETITIONS, CLUSTERS, PER_CLUSTER = 200, 154, 2
-HOW = Resampling(samples=500, level=0.95, seed=13)
+HOW = Resampling(samples=1000, level=0.95, seed=13)
 METRICS = ["oracle", "acr", "entailment", "judge"]
 
 
@@ -54,12 +54,13 @@ def detectable() -> float:
 
 
 def test_two_policies_that_are_the_same_differ_in_about_5_of_100_runs():
-    # 200 runs: one standard error is 1.5 percent points
+    # 200 runs: one standard error is 1.5 percent points. An exact test of whole numbers of right
+    # answers stays a little below its level: about 3.6 % in 2,000 runs.
     assert 0.02 <= called(0.0, seed=13) <= 0.09
 
 
 def test_the_stated_detectable_effect_is_found_in_about_80_of_100_runs():
-    effect = detectable()
+    effect = detectable()  # for the same reason 75 % in 2,000 runs
     assert 0.08 < effect < 0.13
     assert 0.70 <= called(effect, seed=13) <= 0.90
     assert called(effect / 2, seed=13) < 0.50  # half of it is not

@@ -36,7 +36,7 @@ BASELINE = Experiment("workspace", SET | MEASURED)
 def experiment(name: str, **changed: Any) -> Experiment:
     """Like the baseline, with `changed` (two underscores stand for the dot)."""
     values = {key.replace("__", "."): value for key, value in changed.items()}
-    return Experiment(name, BASELINE.values | values)
+    return Experiment(name, {**BASELINE.values, **values})
 
 
 def lines(text: str) -> list[list[str]]:
@@ -198,6 +198,6 @@ def test_text_above_the_table_is_kept_and_the_table_is_not_doubled(
 
 def test_a_checkout_without_experiments_says_how_to_run_one(checkout: list[dict[str, Any]]):
     del checkout[2]
-    with pytest.raises(InputError, match="no experiment. Run some, e.g. `dvc exp run validate"):
+    with pytest.raises(InputError, match=r"no experiment\. Run some, e\.g\. `dvc exp run validate"):
         tabulate_sweep.main()
     assert not tabulate_sweep.PAGE.exists()

@@ -196,8 +196,11 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_other_texts(
 # ---- the numbers ---------------------------------------------------------------------------
 
 
-def table(**metrics: dict[tuple[str, str], list[float | None]]) -> pd.DataFrame:
-    """Validations: metric -> {(policy, question): a value per sample}. q1, q2 of c1; q3 of c2."""
+Samples = dict[tuple[str, str], list[float | None]]  # (policy, question) -> values
+
+
+def table(**metrics: Samples) -> pd.DataFrame:
+    """Validations, by metric. q1 and q2 are of one cluster, c1; q3 is of c2."""
     clusters = {"q1": "c1", "q2": "c1", "q3": "c2"}
     rows = [
         (policy, q, clusters[q], i, metric, value, "too_long" if value is None else None)
@@ -209,7 +212,7 @@ def table(**metrics: dict[tuple[str, str], list[float | None]]) -> pd.DataFrame:
 
 
 def test_a_question_counts_once_however_many_of_its_samples_have_a_value():
-    judge = {
+    judge: Samples = {
         ("sft", "q1"): [1.0, 2.0],  # 1.5
         ("sft", "q3"): [3.0, None],  # 3
         ("dpo", "q1"): [2.0, 2.0],  # 2, so +0.5
@@ -228,7 +231,7 @@ def test_a_question_counts_once_however_many_of_its_samples_have_a_value():
 
 
 def test_the_limits_are_over_clusters_and_not_over_questions():
-    said = {("sft", q): [0.0] for q in ("q1", "q2", "q3")}
+    said: Samples = {("sft", q): [0.0] for q in ("q1", "q2", "q3")}
     said |= {("dpo", "q1"): [0.0], ("dpo", "q2"): [1.0], ("dpo", "q3"): [2.0]}
     numbers = stage.summarize(table(words=said), 13, 2000, 0.95)
     # c1 twice gives (0 + 1) / 2, c2 twice gives 2; over questions 0 would be possible
@@ -237,13 +240,13 @@ def test_the_limits_are_over_clusters_and_not_over_questions():
 
 
 def test_a_question_that_only_one_policy_has_a_value_of_is_left_out():
-    judge = {
+    judge: Samples = {
         ("sft", "q1"): [4.0],
         ("dpo", "q1"): [3.0],
         ("sft", "q3"): [5.0],
         ("dpo", "q3"): [None],
     }
-    nothing = {(policy, "q1"): [None] for policy in ("sft", "dpo")}
+    nothing: Samples = {(policy, "q1"): [None] for policy in ("sft", "dpo")}
     numbers = stage.summarize(table(judge=judge, oracle=nothing), 13, 2000, 0.95)
     # one cluster has no limits, and what is null everywhere no number at all
     assert numbers == {
