@@ -190,8 +190,9 @@ def main(
 ) -> None:
     """Ask the tables of this checkout in SQL. A query reads and nothing else.
 
-    Tables: questions, rejects, candidates, negatives, scores, preferences, drops, explanations
-    (and explanations_POLICY), evaluations, policy_means, comparisons, metrics, curves.
+    Tables: questions, rejects, predictions_VERIFIER and fitness_VERIFIER (reward, judge),
+    candidates, negatives, scores, preferences, drops, explanations (and explanations_POLICY),
+    evaluations, policy_means, comparisons, metrics, curves.
 
     python -m stages.query "select reason, count(*) from drops group by reason"
 
