@@ -177,7 +177,11 @@ def rated_course(shuffle: bool) -> pd.DataFrame:
         words = len(text.split())
         stars = 2 + 1.5 * has_reason + 0.02 * words + random.normal(scale=0.3)
         question = n // 4
-        found = {"row_id": f"farm/{n}", "question_id": f"r{question}", "cluster_id": f"d{question}"}
+        found: dict[str, Any] = {
+            "row_id": f"farm/{n}",
+            "question_id": f"r{question}",
+            "cluster_id": f"d{question}",
+        }
         found |= {"fold": question % 2, "explanation": text, "explanation_words_n": words}
         rows.append(start.to_dict() | found | {"question_rating_mean": stars})
     table = pd.DataFrame(rows)
