@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from schemas.errors import InputError
 from schemas.fitness import Fitness
 from schemas.predictions import Predictions
 from schemas.questions import Questions
-from stages import check_verifier
+from stages import check_verifier, train_verifier
 from stages.pure import baselines, fitness, swaps
 from stages.runtime import artifacts
-from tests.tiny_models import Stage, course, reported
+from tests.tiny_models import TRAINING, Stage, course, reported
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -154,3 +155,52 @@ def test_gaps_that_make_no_groups_are_refused(checkout: Path, run_stage: Stage, 
 def test_an_unknown_item_is_refused_with_the_known_ones(checkout: Path, run_stage: Stage):
     with pytest.raises(InputError, match=r"unknown item 'jury'.*\['reward', 'judge'\]"):
         run_stage(check_verifier.main, "jury", **SECTION)
+
+
+# ---- trained for the test ----------------------------------------------------------------------
+
+REASON, NONE = "because it finds food", "as the book tells us"  # of equal length
+FILLERS = ["", " Read it again.", " This was in the lecture of week two."]
+
+
+def rated_course(shuffle: bool) -> pd.DataFrame:
+    """Forty questions with four rated explanations each: a reason is worth a star and a half.
+
+    shuffle: the texts are permuted among the rows, ratings stay. Words are worth a little.
+    """
+    random = np.random.default_rng(0)
+    start = course().query("split == 'train' and question_rating_mean.notna()").iloc[0]
+    rows = []
+    for n in range(160):
+        has_reason, filler = n % 2, FILLERS[random.integers(3)]
+        text = f"The answer is the meadow {REASON if has_reason else NONE}.{filler}"
+        words = len(text.split())
+        stars = 2 + 1.5 * has_reason + 0.02 * words + random.normal(scale=0.3)
+        question = n // 4
+        found: dict[str, Any] = {
+            "row_id": f"farm/{n}",
+            "question_id": f"r{question}",
+            "cluster_id": f"d{question}",
+        }
+        found |= {"fold": question % 2, "explanation": text, "explanation_words_n": words}
+        rows.append(start.to_dict() | found | {"question_rating_mean": stars})
+    table = pd.DataFrame(rows)
+    if shuffle:
+        texts = ["explanation", "explanation_words_n"]
+        table[texts] = table[texts].iloc[random.permutation(len(table))].to_numpy()
+        table["explanation_words_n"] = table.explanation_words_n.astype("int64")
+    return pd.concat([table, course().query("split != 'train'")], ignore_index=True)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_gate_passes_a_training_on_texts_and_fails_one_on_shuffled_texts(
+    checkout: Path, run_stage: Stage, shuffle: bool
+):
+    artifacts.write(Questions, artifacts.conform(Questions, rated_course(shuffle)))
+    how = asdict(replace(TRAINING, epochs=6))
+    weights = {"min_weight_ratings": 1}
+    run_stage(train_verifier.main, "reward", train_verifier=weights, verifier=how)
+    section = SECTION["check_verifier"] | {"min_partial_spearman_corr": 0.0}
+    run_stage(check_verifier.main, "reward", check_verifier=section)
+    table = artifacts.read(Fitness, "reward")
+    assert fitness.passed(table) != shuffle, fitness.verdict(table)
