@@ -1,14 +1,12 @@
 """The part of the page on what was trained: the numbers that a training reported, and curves."""
 
-import re
 from collections.abc import Mapping
 
 import pandas as pd
 
-from schemas.metrics import METRIC_NAME
 from stages.pure import figures, wording
 from stages.pure.material import Material
-from stages.pure.views import Cell, Figure, Missing, Section, Table
+from stages.pure.views import Cell, Figure, Missing, Part, Table
 
 TRAININGS = {
     "prepare_base": "Base model",
@@ -17,6 +15,14 @@ TRAININGS = {
     "train_entailment": "Entailment scorer",
     "train_sft": "SFT",
     "train_dpo": "DPO",
+}
+TITLES = TRAININGS | {
+    "train_solver": "Solver",
+    "train_students": "Students",
+    "check_verifier_reward": "Verifier (reward)",
+    "check_verifier_judge": "Judge",
+    "check_leakage_questions": "Questions",
+    "check_leakage_texts": "Texts",
 }
 PANELS = {  # what is drawn of a training log, if it is there: title -> columns
     "loss": ["loss", "eval_loss"],
@@ -41,7 +47,7 @@ def metrics_table(
     names = sorted(set().union(*numbers.values()))
     limits = {limit for name in names for limit in limit_names(name)}
     rows = [
-        (spoken(name)[0], [number_cell(values, name) for values in numbers.values()])
+        (wording.measure(name)[0], [number_cell(values, name) for values in numbers.values()])
         for name in names
         if name not in limits
     ]
@@ -50,33 +56,26 @@ def metrics_table(
 
 
 def title_of(stage: str) -> str:
-    """A training's name on the page, or the stage's own."""
-    return TRAININGS.get(stage, stage)
-
-
-def spoken(name: str) -> tuple[str, str]:
-    """A metric's name in words, and its unit."""
-    match = re.match(METRIC_NAME, name)
-    unit = match[1] if match else "score"
-    return name.removesuffix(f"_{unit}").replace("_", " "), unit
+    """A stage's name on the page, or its own."""
+    return TITLES.get(stage, stage)
 
 
 def limit_names(name: str) -> tuple[str, str]:
     """What the limits of the metric `name` are called: x_frac has x_low_frac, x_high_frac."""
-    unit = spoken(name)[1]
+    unit = wording.measure(name)[1]
     stem = name.removesuffix(f"_{unit}")
     return f"{stem}_low_{unit}", f"{stem}_high_{unit}"
 
 
 def number_cell(numbers: Mapping[str, float], name: str) -> Cell:
     """A metric with its unit's digits, a dash if it is not there; a difference with its sign."""
-    unit, is_signed = spoken(name)[1], "_minus_" in name
+    unit, is_signed = wording.measure(name)[1], "_minus_" in name
     value, low, high = (numbers.get(n) for n in (name, *limit_names(name)))
     text = (wording.change if is_signed else wording.number)(value, unit, after=True)
     return Cell(text, wording.limits(low, high, unit, signed=is_signed))
 
 
-def training(material: Material) -> Section:
+def training(material: Material) -> Part:
     """One picture per training and panel."""
     parts: list[Figure | Missing] = []
     for stage, title in TRAININGS.items():
@@ -85,7 +84,7 @@ def training(material: Material) -> Section:
             parts.append(Missing(f"curve of {title}", curve))
         else:
             parts += curve_figures(stage, title, curve)
-    return Section("training", "How did training go?", figures=parts)
+    return Part("How training went", figures=parts, is_folded=True)
 
 
 def curve_figures(stage: str, title: str, curve: pd.DataFrame) -> list[Figure | Missing]:
