@@ -45,10 +45,14 @@ from stages.runtime.run import Run, stage_run, start
 
 TEMPLATES = Path(__file__).parent / "templates"
 TEMPLATE = "report_template.html.jinja"
-TABLES: list[type[Table]] = [Questions, Rejects, Candidates, Scores, Preferences, Drops]
-TABLES += [PairAudit, Evaluations, PolicyMeans, Comparisons, SeedComparisons, WinRates]
-ITEMS: list[tuple[type[Table], str]] = [(Explanations, policy) for policy in POLICIES]
-ITEMS += [(Fitness, "reward"), (Fitness, "judge"), (Leakage, "questions"), (Leakage, "texts")]
+TABLES: list[tuple[type[Table], str | None]] = [
+    *((schema, None) for schema in (Questions, Rejects, Candidates, Scores, Preferences, Drops)),
+    *((schema, None) for schema in (PairAudit, Evaluations, PolicyMeans, Comparisons)),
+    *((schema, None) for schema in (SeedComparisons, WinRates)),
+    *((Explanations, policy) for policy in POLICIES),
+    *((Fitness, verifier) for verifier in ("reward", "judge")),
+    *((Leakage, item) for item in ("questions", "texts")),
+]
 MODELS = ["base", "verifier_reward", "verifier_judge", "entailment", "sft", "dpo"]
 REPORTS = ["make_sample_course", "prepare_questions", "check_leakage_questions"]
 REPORTS += ["check_verifier_reward", "check_verifier_judge", "train_solver", "train_students"]
@@ -70,26 +74,20 @@ def collect(run: Run[Params]) -> Material:
     """Read everything there is. Raises InputError if `evaluate` is no declared parameter."""
     if "evaluate" not in run.given:
         raise InputError("dvc.yaml: stage 'report' does not declare the param 'evaluate'. Add it.")
-    tables = {schema.table_name(): reports.read_table(run, schema) for schema in TABLES}
-    for schema, item in ITEMS:
-        tables[f"{schema.table_name()}_{item}"] = reports.read_table(run, schema, item)
+    paths = [Path("models") / name for name in MODELS]
+    paths += [schema.path(item) for schema, item in TABLES]
     return Material(
-        tables=tables,
+        tables={
+            schema.path(item).stem: reports.read_table(run, schema, item) for schema, item in TABLES
+        },
         reports={stage: reports.read_report(run, stage) for stage in REPORTS},
         curves={stage: reports.read_curve(run, stage) for stage in TRAININGS},
         given=run.given,
-        digests={path.as_posix(): reports.digest(run, path) for path in artifacts()},
+        digests={path.as_posix(): reports.digest(run, path) for path in paths},
         pins=pins(run),
         examples=run.params.examples,
         worst_examples=run.params.worst_examples,
     )
-
-
-def artifacts() -> list[Path]:
-    """Every model and table that has a digest."""
-    models = [Path("models") / name for name in MODELS]
-    tables = [schema.path() for schema in TABLES]
-    return [*models, *tables, *(schema.path(item) for schema, item in ITEMS)]
 
 
 def pins(run: Run[Params]) -> dict[str, str]:

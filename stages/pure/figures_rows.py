@@ -8,7 +8,7 @@ from stages.pure.figures import CARD, FAINT, INK, SERIES, SIZE, plot
 
 GRID = 240  # points of a density
 OVERLAP = 1.6  # height of the highest density, in distances between rows
-ROOM = 0.05  # share of a bar from which its number fits into it
+ROOM = 0.1  # share of a bar from which its number fits into it
 
 
 def ridge(name: str, groups: Mapping[str, Sequence[float]], axis: str) -> str:
@@ -58,13 +58,16 @@ def stacked(
     labels: Sequence[str],
     parts: Mapping[str, Sequence[float]],
     looks: Sequence[tuple[int | None, float]],
+    axis: str,
 ) -> str:
     """Horizontal bars from 0 to 100 %, one per label, cut into `parts`; a line at 50 %.
 
     parts: name -> share (0..1) per label; NaN draws no bar. looks: per part the number of its
-    series colour (None = neutral) and how opaque it is; an opaque part shows its percentage.
+    series colour (None = neutral) and how opaque it is. If all are opaque, wide parts show
+    their percentage.
     """
     places = np.arange(len(labels))[::-1]
+    has_numbers = all(alpha == 1 for _, alpha in looks)
     with plot(name, (SIZE[0], 1.0 + 0.15 * len(parts) / 2 + 0.36 * len(labels))) as (axes, svg):
         left = np.zeros(len(labels))
         for (title, shares), (series, alpha) in zip(parts.items(), looks, strict=True):
@@ -72,7 +75,7 @@ def stacked(
             color = FAINT if series is None else SERIES[series]
             axes.barh(places, 100 * width, 0.68, 100 * left, color=color, alpha=alpha, label=title)
             for place, start, share in zip(places, left, width, strict=True):
-                if share >= 2 * ROOM and alpha == 1:
+                if has_numbers and share >= ROOM:
                     shade = INK if series is None else CARD
                     middle = 100 * (start + share / 2)
                     how = {"ha": "center", "va": "center", "color": shade, "fontsize": 8}
@@ -83,7 +86,7 @@ def stacked(
         axes.set_ylim(-0.6, len(labels) - 0.4)
         axes.set_xlim(0, 100)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("percent of questions")
+        axes.set_xlabel(axis)
         columns = 3 if len(parts) < 4 else 2  # six long names are too wide
         axes.figure.legend(loc="outside upper center", ncols=columns)
     return svg[0]

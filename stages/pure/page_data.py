@@ -7,9 +7,8 @@ import pandas as pd
 from schemas.questions import SPLITS
 from schemas.rejects import REASONS
 from stages.pure import wording
-from stages.pure.comparison import ALL
 from stages.pure.material import Material
-from stages.pure.page_means import heading, places, records
+from stages.pure.page_means import heading, places
 from stages.pure.views import Cell, Missing, Part, Section, Table, cells
 
 
@@ -29,7 +28,7 @@ def dropped(material: Material) -> Section:
                 ["A failure is counted here, and is in no mean: it is never a zero."],
                 tables=[
                     material.show("unscored candidates", ["scores"], unscored_table),
-                    material.show("explanations without a value", ["policy_means"], null_table),
+                    material.show("explanations without a value", ["evaluations"], null_table),
                 ],
             ),
         ],
@@ -102,18 +101,18 @@ def unscored_table(scores: pd.DataFrame) -> Table:
     return Table("Candidates without a score", caption, ["Scorer", "Role", "Reason", "Texts"], rows)
 
 
-def null_table(means: pd.DataFrame) -> Table | Missing:
-    """Explanations of the test questions without a value, by metric and policy."""
-    whole = means[means.course == ALL]
-    if whole.empty:
-        return Missing("explanations without a value", f"no row of the course '{ALL}'")
-    found = {(r["policy"], r["decoding"], r["metric"]): r["null_n"] for r in records(whole)}
-    shown = places(whole)
+def null_table(evaluations: pd.DataFrame) -> Table:
+    """Explanations of the test questions without a value, by metric, reason and policy."""
+    lost = evaluations[evaluations.value.isna()]
+    shown = places(evaluations)
     rows = []
-    for metric in sorted(set(whole.metric[whole.null_n > 0])):
-        counts = [found.get((policy, decoding, metric)) for policy, decoding, _ in shown]
-        rows.append((heading(metric), cells(wording.number(count, "n") for count in counts)))
+    for (metric, reason), part in lost.groupby(["metric", "reason"]):
+        by_place = part.value_counts(["policy", "decoding"])
+        counts = [int(by_place.get((policy, decoding), 0)) for policy, decoding, _ in shown]
+        label = f"{heading(str(metric))}: {wording.named(reason)}"
+        rows.append((label, cells(wording.number(count, "n") for count in counts)))
     rows = rows or [("none", cells("0" for _ in shown))]
-    caption = "Of the test questions; a metric that is not here has a value for every text."
-    head = ["Metric", *(label for _, _, label in shown)]
+    caption = "Of the test questions, texts by metric and reason; a metric that is not here has a "
+    caption += "value for every text."
+    head = ["Metric: reason", *(label for _, _, label in shown)]
     return Table("Explanations without a value", caption, head, rows)

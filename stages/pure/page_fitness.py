@@ -21,6 +21,12 @@ BASELINES = {
     "bag_of_words": "bag of words",
 }
 COMPARED = {"spearman": "rank correlation with the ratings", "pair_accuracy": "pairs in order"}
+LABELS = {
+    "pair_accuracy": "pairs in order",
+    "partial_spearman": "Spearman, given the word count",
+    "swap_accuracy": "own explanation above another question's",
+    "swap_spearman_drop": "Spearman lost by swapped explanations",
+}
 MINUS = "_minus_"
 
 
@@ -83,13 +89,13 @@ def limit_sentence(row: dict[str, Any], label: str, unit: str) -> tuple[str, str
 def measure(name: str) -> tuple[str, str]:
     """A measure in words, and its unit."""
     label, unit = wording.measure(name)
-    return label, MEASURES.get(name, unit)
+    return LABELS.get(name, label), MEASURES.get(name, unit)
 
 
 def group_name(name: str) -> str:
     """A group of rows or pairs in words: gap_0.5 are pairs at least so many stars apart."""
     stars = name.removeprefix("gap_")
-    return wording.named(name) if stars == name else f"{stars} stars apart or more"
+    return wording.named(name) if stars == name else f"{stars} or more stars apart"
 
 
 def above_baselines(material: Material) -> Part:
@@ -141,7 +147,7 @@ def measured(material: Material) -> Part:
     tables: list[Table | Missing] = []
     for key, title in VERIFIERS.items():
         found = material.show(
-            f"Fitness of the {title}", [f"fitness_{key}"], lambda t, w=title: predictor_table(t, w)
+            f"Fitness: {title}", [f"fitness_{key}"], lambda t, w=title: predictor_table(t, w)
         )
         tables.append(found)
     reports = {key: material.reports[f"check_verifier_{key}"] for key in VERIFIERS}
@@ -166,7 +172,7 @@ def predictor_table(table: pd.DataFrame, title: str) -> Table:
     names = [title if p == MODEL else wording.title(BASELINES.get(p, p)) for p in predictors]
     caption = "On rated rows that the predictor did not learn from. Small print is the interval "
     caption += "and the number of rows or pairs of one cluster; coloured numbers have a limit."
-    return Table(f"Fitness of the {title}", caption, ["Measure", *names], rows)
+    return Table(f"Fitness: {title}", caption, ["Measure", *names], rows)
 
 
 def value_cell(row: dict[str, Any], unit: str, n: float) -> Cell:

@@ -52,6 +52,7 @@ def made(material: Material) -> Section:
                     page_training.metrics_table(material, [stage], f"Numbers of {stage}")
                     for stage in sorted(material.reports)
                 ],
+                is_folded=True,
             ),
         ],
     )
@@ -66,7 +67,7 @@ def word_table(title: str, caption: str, head: str, values: Mapping[str, str]) -
 def command_table() -> Table:
     """What to type for what."""
     rows = [(what, cells([command])) for what, command in COMMANDS.items()]
-    caption = "In a checkout of the repository, after `make setup`."
+    caption = "In a checkout of the repository with the pinned versions; make repro installs them."
     return Table("Commands", caption, ["To get", "Command"], rows, style="words code")
 
 

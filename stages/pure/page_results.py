@@ -75,19 +75,19 @@ def reward_beside_heldout(material: Material) -> Part:
 
 def means(material: Material) -> Part:
     """The mean of each policy, as pictures and as tables."""
-
-    def shown(build: Callable[[pd.DataFrame], Any]) -> Any:
-        return material.show("means of the policies", ["policy_means"], build)
-
-    names, level = material.headline, material.level
+    title, names = "Every policy by itself", material.headline
     encoder = material.given.get("encoder", {}).get("name", "of the profile")
-    drawn = shown(lambda table: [mean_figure(table, metric, level) for metric in names])
-    return Part(
-        "Every policy by itself",
-        figures=[drawn] if isinstance(drawn, Missing) else drawn,
-        tables=[shown(lambda table: policy_table(table, names))],
-        folded=[shown(lambda table: every_mean_table(table, encoder))],
-    )
+
+    def build(table: pd.DataFrame) -> Part:
+        return Part(
+            title,
+            figures=[mean_figure(table, metric, material.level) for metric in names],
+            tables=[policy_table(table, names)],
+            folded=[every_mean_table(table, encoder)],
+        )
+
+    found: Part | Missing = material.show("Means of the policies", ["policy_means"], build)
+    return Part(title, tables=[found]) if isinstance(found, Missing) else found
 
 
 def how_to_read(level: float, trainings: int) -> str:

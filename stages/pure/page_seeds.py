@@ -13,23 +13,27 @@ from stages.pure.page_means import AXES, heading, records
 from stages.pure.views import Cell, Figure, Missing, Part, Table
 
 A, B = "dpo", "sft"
-WHAT = "difference of each training"
+TITLE = "Each training by itself"
 
 
 def seeds(material: Material) -> Part:
     """DPO minus SFT of each training, beside the mean of all."""
-    both = ["seed_comparisons", "comparisons"]
     names = material.headline
-    drawn = material.show(WHAT, both, lambda one, all_: seed_figures(one, all_, names))
-    return Part(
-        "Each training by itself",
-        [
-            "A seed is one whole training: SFT, its samples, the pairs made of them, and DPO. A "
-            "difference that hangs on one lucky seed is none."
-        ],
-        figures=[drawn] if isinstance(drawn, Missing) else drawn,
-        tables=[material.show(WHAT, both, lambda one, all_: seed_table(one, all_, names))],
-    )
+
+    def build(one: pd.DataFrame, comparisons: pd.DataFrame) -> Part:
+        return Part(
+            TITLE,
+            [
+                "A seed is one whole training: SFT, its samples, the pairs made of them, and DPO. "
+                "A difference that hangs on one lucky seed is none."
+            ],
+            figures=seed_figures(one, comparisons, names),
+            tables=[seed_table(one, comparisons, names)],
+        )
+
+    what = "Differences of each training"
+    found: Part | Missing = material.show(what, ["seed_comparisons", "comparisons"], build)
+    return Part(TITLE, tables=[found]) if isinstance(found, Missing) else found
 
 
 def of_headline(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:

@@ -29,10 +29,11 @@ def worst(material: Material) -> Part:
 
 
 def disagreements(material: Material) -> Part:
-    """Questions on which the judge likes one policy and not another."""
+    """Questions on which the judge likes one model's text and not another's."""
 
     def widest(stars: pd.DataFrame) -> list[str]:
-        wide = stars.groupby("question_id").value.agg(lambda v: v.max() - v.min())
+        models = stars[stars.policy != "student"]
+        wide = models.groupby("question_id").value.agg(lambda v: v.max() - v.min())
         ordered = (
             wide.rename("gap")
             .reset_index()
@@ -40,8 +41,9 @@ def disagreements(material: Material) -> Part:
         )
         return ordered[ordered.gap > 0].question_id.tolist()[: material.worst_examples]
 
-    return judged(material, "Where policies disagree most", widest,
-                  "The questions whose texts are farthest apart by the judge.")  # fmt: skip
+    told = "The questions on which the models' texts are farthest apart by the judge; students' "
+    told += "texts do not count here."
+    return judged(material, "Where policies disagree most", widest, told)
 
 
 def judged(material: Material, title: str, choose: Choice, told: str) -> Part:

@@ -22,27 +22,27 @@ LOOKS = [(0, 1.0), (0, 0.6), (0, 0.3), (1, 0.3), (1, 0.6), (1, 1.0)]
 OUTCOMES = {"wins_n": "first wins", "ties_n": "tie", "losses_n": "second wins"}
 
 
+TITLE = "Who wins, question by question"
+
+
 def wins(material: Material) -> Part:
     """Win rates of every pair of policies, in bars and in numbers."""
 
-    def shown(what: str, build: Any) -> Any:
-        return material.show(what, ["win_rates"], build)
+    def build(table: pd.DataFrame) -> Part:
+        return Part(
+            TITLE,
+            [
+                "Per question the scorer's values of both policies are compared; a difference too "
+                "small to call is a tie. A longer text often pleases: the length-controlled rate "
+                "is what would be left between texts of the same length."
+            ],
+            figures=[win_figure(main(table)), strength_figure(main(table))],
+            tables=[win_table(table, "sampled")],
+            folded=[win_table(table, "greedy")],
+        )
 
-    return Part(
-        "Who wins, question by question",
-        [
-            "Per question the scorer's values of both policies are compared; a difference too "
-            "small to call is a tie. The first policy of each pair is the one named first. A "
-            "longer text often pleases: the length-controlled rate is what would be left between "
-            "texts of the same length."
-        ],
-        figures=[
-            shown("win rates", lambda table: win_figure(main(table))),
-            shown("strength of preference", lambda table: strength_figure(main(table))),
-        ],
-        tables=[shown("win rates", lambda table: win_table(table, "sampled"))],
-        folded=[shown("win rates, greedy", lambda table: win_table(table, "greedy"))],
-    )
+    found: Part | Missing = material.show("Win rates", ["win_rates"], build)
+    return Part(TITLE, tables=[found]) if isinstance(found, Missing) else found
 
 
 def main(table: pd.DataFrame) -> pd.DataFrame:
@@ -75,6 +75,7 @@ def win_figure(table: pd.DataFrame) -> Figure | Missing:
         [pair(row) for row in rows],
         dict(zip(OUTCOMES.values(), shares.tolist(), strict=True)),
         [(0, 1.0), (None, 1.0), (1, 1.0)],
+        "percent of questions",
     )
     told = "; ".join(
         f"{pair(row)} {' / '.join(wording.number(share, 'frac') for share in found)}"
@@ -96,6 +97,7 @@ def strength_figure(table: pd.DataFrame) -> Figure | Missing:
         [pair(row) for row in rows],
         dict(zip(STRENGTHS.values(), shares.tolist(), strict=True)),
         LOOKS,
+        "percent of questions that are no tie",
     )
     told = "; ".join(
         f"{pair(row)} {wording.number(found[0], 'frac')} and {wording.number(found[-1], 'frac')}"
