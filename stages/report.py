@@ -53,9 +53,10 @@ TABLES: list[tuple[type[Table], str | None]] = [
     *((Fitness, verifier) for verifier in ("reward", "judge")),
     *((Leakage, item) for item in ("questions", "texts")),
 ]
-MODELS = ["base", "verifier_reward", "verifier_judge", "entailment", "sft", "dpo"]
+MODELS = ["base", "verifier_reward", "verifier_judge", "entailment", "solver", "students"]
+MODELS += ["sft", "dpo"]
 REPORTS = ["make_sample_course", "prepare_questions", "check_leakage_questions"]
-REPORTS += ["check_verifier_reward", "check_verifier_judge", "train_solver", "train_students"]
+REPORTS += ["check_verifier_reward", "check_verifier_judge"]
 REPORTS += ["sample_candidates", "make_negatives", "score_candidates", "build_preferences"]
 REPORTS += ["audit_preferences", "check_leakage_texts", "evaluate", *TRAININGS]
 REPORTS += [f"explain_test_{policy}" for policy in POLICIES]

@@ -638,6 +638,13 @@ def test_a_cross_fitted_training_has_a_line_per_fold():
     assert drawn[0].description == "Loss, fold 0 from 4 to 3; loss, fold 1 from 2 to 1."
 
 
+def test_each_student_has_its_line():
+    log = pd.DataFrame({"student": ["b", "a"], "step": [1, 1], "loss": [2.0, 1.0]})
+    drawn = page_training.curve_figures("train_students", "Student models", log)
+    assert isinstance(drawn[0], Figure)
+    assert drawn[0].description == "Loss, student a from 1 to 1; loss, student b from 2 to 2."
+
+
 @pytest.mark.parametrize(
     "log", [{"step": [1], "grad": [2.0]}, {"loss": [1.0]}, {"step": [1], "loss": [None]}]
 )
@@ -877,9 +884,9 @@ def test_measures_are_rows_and_predictors_columns():
 
 
 def test_the_reliability_curve_tells_the_calibration_error_and_skips_empty_bins():
-    bins: list[dict[str, Any]] = [{"predicted_mean_stars": 2.0, "rating_mean_stars": 2.5, "n": 10}]
-    bins += [{"predicted_mean_stars": 4.0, "rating_mean_stars": 3.0, "n": 30}]
-    bins += [{"predicted_mean_stars": None, "rating_mean_stars": None, "n": 0}]
+    bins: list[dict[str, Any]] = [{"predicted_stars": 2.0, "rating_stars": 2.5, "rows_n": 10}]
+    bins += [{"predicted_stars": 4.0, "rating_stars": 3.0, "rows_n": 30}]
+    bins += [{"predicted_stars": None, "rating_stars": None, "rows_n": 0}]
     body = {"metrics": {}, "details": {"reliability": bins}}
     drawn = page_fitness.reliability_figure(body, "judge", "Judge")
     assert isinstance(drawn, Figure)
@@ -889,16 +896,28 @@ def test_the_reliability_curve_tells_the_calibration_error_and_skips_empty_bins(
 
 
 def test_solver_and_students_stand_beside_chance():
-    numbers = {"without_explanation_frac": 0.26, "with_explanation_frac": 0.7, "chance_frac": 0.25}
-    (table,) = page_trust.readers(with_reports(train_solver={"metrics": numbers})).tables
-    assert isinstance(table, Table)
-    assert [*table.head] == ["Number", "Solver"]
-    assert [(name, cell.text) for name, (cell,) in table.rows] == [
-        ("chance", "25\u00a0%"),
-        ("with explanation", "70\u00a0%"),
-        ("without explanation", "26\u00a0%"),
+    solver = {"without_accuracy_frac": 0.26, "accuracy_frac": 0.7, "chance_frac": 0.25}
+    students = {"accuracy_frac": 0.6, "without_accuracy_frac": 0.3, "small_accuracy_frac": 0.5}
+    students |= {"small_without_accuracy_frac": 0.28, "rows_n": 90}
+    known = with_reports(train_solver={"metrics": solver}, train_students={"metrics": students})
+    part = page_trust.readers(known)
+    assert [sentence for _, sentence in part.findings[0].sentences] == [
+        "Solver: 70\u00a0% with the explanation, 26\u00a0% without; chance is 25\u00a0%.",
+        "Student models: 60\u00a0% with the explanation, 30\u00a0% without; chance is –.",
     ]
-    assert f"Students not available: {ABSENT}" in table.caption
+    (table,) = part.tables
+    assert isinstance(table, Table)
+    assert [*table.head] == ["What is shown", "Solver", "Student models", "small"]
+    assert [(name, [c.text for c in values]) for name, values in table.rows] == [
+        ("the explanation", ["70\u00a0%", "60\u00a0%", "50\u00a0%"]),
+        ("no explanation", ["26\u00a0%", "30\u00a0%", "28\u00a0%"]),
+        ("nothing (chance)", ["25\u00a0%", "–", "–"]),
+    ]
+    absent = page_trust.readers(material())
+    assert [absent.findings, [part.why for part in absent.tables if isinstance(part, Missing)]] == [
+        [],
+        [ABSENT] * 2,
+    ]
 
 
 # ---- 3 what are the pairs made of ----------------------------------------------------------

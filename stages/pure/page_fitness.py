@@ -190,11 +190,11 @@ def reliability_figure(report: dict[str, Any] | str, key: str, title: str) -> Fi
     caption = f"Reliability: {title}"
     if isinstance(report, str):
         return Missing(caption, report)
-    bins = [row for row in report.get("details", {}).get("reliability", []) if row["n"]]
+    bins = [row for row in report.get("details", {}).get("reliability", []) if row["rows_n"]]
     if not bins:
         return Missing(caption, f"reports/check_verifier_{key}.json has no details.reliability")
     predicted, rated, n = (
-        [row[name] for row in bins] for name in ("predicted_mean_stars", "rating_mean_stars", "n")
+        [row[name] for row in bins] for name in ("predicted_stars", "rating_stars", "rows_n")
     )
     error = sum(c * abs(p - r) for p, r, c in zip(predicted, rated, n, strict=True)) / sum(n)
     told = f"Expected calibration error (ECE) {error:.2f} stars over {len(bins)} bins of "

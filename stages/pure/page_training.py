@@ -13,17 +13,18 @@ TRAININGS = {
     "train_verifier_reward": "Verifier (reward)",
     "train_verifier_judge": "Judge",
     "train_entailment": "Entailment scorer",
+    "train_solver": "Solver",
+    "train_students": "Student models",
     "train_sft": "SFT",
     "train_dpo": "DPO",
 }
 TITLES = TRAININGS | {
-    "train_solver": "Solver",
-    "train_students": "Students",
     "check_verifier_reward": "Verifier (reward)",
     "check_verifier_judge": "Judge",
     "check_leakage_questions": "Questions",
     "check_leakage_texts": "Texts",
 }
+RUNS = ["fold", "student"]  # columns that tell the runs of one training apart
 PANELS = {  # what is drawn of a training log, if it is there: title -> columns
     "loss": ["loss", "eval_loss"],
     "reward margin": ["rewards/margins"],
@@ -90,7 +91,7 @@ def training(material: Material) -> Part:
 def curve_figures(stage: str, title: str, curve: pd.DataFrame) -> list[Figure | Missing]:
     """The panels that the training log has columns for; other columns are named."""
     drawn: list[Figure | Missing] = []
-    used = {"step", "epoch", "fold"}
+    used = {"step", "epoch", *RUNS}
     for panel, wanted in PANELS.items():
         columns = [c for c in wanted if c in curve and curve[c].notna().any()]
         if "step" not in curve or not columns:
@@ -119,8 +120,8 @@ def short(value: float) -> str:
 
 
 def by_fold(curve: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The log of each fold of a cross-fitted training, or the whole log."""
-    if "fold" not in curve:
+    """The log of each fold of a cross-fitted training, of each student, or the whole log."""
+    of = next((name for name in RUNS if name in curve), None)
+    if of is None:
         return [("", curve)]
-    folds = sorted(set(curve.fold))
-    return [(f", fold {fold:.0f}", curve[curve.fold == fold]) for fold in folds]
+    return [(f", {of} {value}", rows) for value, rows in curve.groupby(of)]

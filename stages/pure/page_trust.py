@@ -1,5 +1,6 @@
 """Section 2 of the page: can one trust the verifier, and the scorers beside it?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 from schemas.negatives import KINDS
@@ -8,10 +9,17 @@ from stages.pure import page_fitness, wording
 from stages.pure.catalogue import METRICS
 from stages.pure.material import Material
 from stages.pure.page_means import heading
-from stages.pure.page_training import metrics_table
-from stages.pure.views import Cell, Missing, Part, Section, Table, cells
+from stages.pure.views import Cell, Findings, Missing, Part, Section, Table, cells
 
-READERS = ["train_solver", "train_students"]
+READERS = {"train_solver": "Solver", "train_students": "Student models"}
+SHOWN = {  # metric of a reader -> what it is shown
+    "accuracy_frac": "the explanation",
+    "masked_accuracy_frac": "the explanation, without the key's text",
+    "misled_accuracy_frac": "another question's explanation",
+    "without_accuracy_frac": "no explanation",
+    "stem_accuracy_frac": "only what is likest to the stem",
+    "chance_frac": "nothing (chance)",
+}
 
 
 def trust(material: Material) -> Section:
@@ -34,12 +42,48 @@ def trust(material: Material) -> Section:
 
 def readers(material: Material) -> Part:
     """Solver and students with and without an explanation, beside chance."""
-    caption = "A reader that has not read the facts is near chance without an explanation, so "
-    caption += "what it gains with one comes from the text."
+    found = {stage: material.reports[stage] for stage in READERS}
+    numbers = {
+        READERS[s]: body["metrics"] for s, body in found.items() if not isinstance(body, str)
+    }
+    missing = [Missing(READERS[s], body) for s, body in found.items() if isinstance(body, str)]
     return Part(
         "Do solver and students need the explanation?",
-        tables=[metrics_table(material, READERS, "Accuracy of solver and students", caption)],
+        ["They answer questions that they have not seen. Without an explanation they must be near "
+         "chance, and so with another question's; what they gain with the own one is in the text."],
+        findings=[Findings("Accuracy", [reader_sentence(*each) for each in numbers.items()])]
+        if numbers
+        else [],
+        tables=[*([reader_table(numbers)] if numbers else []), *missing],
+    )  # fmt: skip
+
+
+def reader_sentence(name: str, numbers: Mapping[str, float]) -> tuple[str, str]:
+    """Accuracy with and without the explanation, and chance."""
+    own, without, chance = (
+        wording.number(numbers.get(key), "frac")
+        for key in ("accuracy_frac", "without_accuracy_frac", "chance_frac")
     )
+    return "none", f"{name}: {own} with the explanation, {without} without; chance is {chance}."
+
+
+def reader_table(numbers: Mapping[str, Mapping[str, float]]) -> Table:
+    """What is shown by who reads; single students after their mean."""
+    columns: dict[str, dict[str, float]] = {}
+    for reader, found in numbers.items():
+        columns[reader] = dict(found)
+        for key in sorted(found):
+            name = key.removesuffix("_without_accuracy_frac")
+            if name != key:  # of one student of several
+                cut = len(name) + 1
+                columns[name] = {k[cut:]: v for k, v in found.items() if k.startswith(f"{name}_")}
+    shown = {key: label for key, label in SHOWN.items() if any(key in c for c in columns.values())}
+    rows = [
+        (label, cells(wording.number(column.get(key), "frac") for column in columns.values()))
+        for key, label in shown.items()
+    ]
+    caption = "Share of held-out questions answered with the key."
+    return Table("Accuracy of solver and students", caption, ["What is shown", *columns], rows)
 
 
 def kind_table(report: dict[str, Any] | str) -> Table | Missing:
