@@ -1,12 +1,14 @@
 """Put everything that was measured on one page that a reviewer can read.
 
-    data/*.parquet, reports/*.json, reports/curves/*.csv, models/* (digests only)
+    data/*.parquet, reports/*.json, reports/curves/*.csv, models/* (digests only),
+    requirements.txt
         -> reports/index.html   self-contained: no script, nothing loaded from elsewhere
            reports/summary.md   the findings for Git
            reports/report.json
 
 The page says plainly where a result did not come out, and where a part is missing. It
-shows texts of students (`report.examples` questions); summary.md shows none.
+shows texts of students (`report.examples` questions drawn, `report.worst_examples` chosen
+twice); summary.md shows none.
 
     dvc repro report
     python -m stages.report
@@ -22,12 +24,19 @@ from schemas.drops import Drops
 from schemas.errors import InputError
 from schemas.evaluations import Evaluations
 from schemas.explanations import POLICIES, Explanations
+from schemas.fitness import Fitness
+from schemas.leakage import Leakage
+from schemas.pair_audit import PairAudit
 from schemas.policy_means import PolicyMeans
 from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.rejects import Rejects
+from schemas.scores import Scores
+from schemas.seed_comparisons import SeedComparisons
+from schemas.win_rates import WinRates
 from stages.pure import page
 from stages.pure.material import Material
+from stages.pure.page_made import read_pins
 from stages.pure.page_training import TRAININGS
 from stages.pure.views import gaps
 from stages.runtime import reports
@@ -36,12 +45,22 @@ from stages.runtime.run import Run, stage_run, start
 
 TEMPLATES = Path(__file__).parent / "templates"
 TEMPLATE = "report_template.html.jinja"
-TABLES: list[type[Table]] = [Questions, Rejects, Candidates, Preferences, Drops]
-TABLES += [Evaluations, PolicyMeans, Comparisons]
-MODELS = ["base", "verifier_reward", "verifier_judge", "entailment", "sft", "dpo"]
-REPORTS = ["make_sample_course", "prepare_questions", "sample_candidates", "make_negatives"]
-REPORTS += ["score_candidates", "build_preferences", "evaluate", *TRAININGS]
+TABLES: list[tuple[type[Table], str | None]] = [
+    *((schema, None) for schema in (Questions, Rejects, Candidates, Scores, Preferences, Drops)),
+    *((schema, None) for schema in (PairAudit, Evaluations, PolicyMeans, Comparisons)),
+    *((schema, None) for schema in (SeedComparisons, WinRates)),
+    *((Explanations, policy) for policy in POLICIES),
+    *((Fitness, verifier) for verifier in ("reward", "judge")),
+    *((Leakage, item) for item in ("questions", "texts")),
+]
+MODELS = ["base", "verifier_reward", "verifier_judge", "entailment", "solver", "students"]
+MODELS += ["sft", "dpo"]
+REPORTS = ["make_sample_course", "prepare_questions", "check_leakage_questions"]
+REPORTS += ["check_verifier_reward", "check_verifier_judge"]
+REPORTS += ["sample_candidates", "make_negatives", "score_candidates", "build_preferences"]
+REPORTS += ["audit_preferences", "check_leakage_texts", "evaluate", *TRAININGS]
 REPORTS += [f"explain_test_{policy}" for policy in POLICIES]
+REQUIREMENTS = Path("requirements.txt")
 
 
 @dataclass(frozen=True)
@@ -49,24 +68,35 @@ class Params(StageParams):
     """params.yaml: report. Units and sources are commented there."""
 
     examples: int
+    worst_examples: int
 
 
 def collect(run: Run[Params]) -> Material:
     """Read everything there is. Raises InputError if `evaluate` is no declared parameter."""
     if "evaluate" not in run.given:
         raise InputError("dvc.yaml: stage 'report' does not declare the param 'evaluate'. Add it.")
-    tables = {schema.table_name(): reports.read_table(run, schema) for schema in TABLES}
-    for policy in POLICIES:
-        name = f"{Explanations.table_name()}_{policy}"
-        tables[name] = reports.read_table(run, Explanations, policy)
+    paths = [Path("models") / name for name in MODELS]
+    paths += [schema.path(item) for schema, item in TABLES]
     return Material(
-        tables=tables,
+        tables={
+            schema.path(item).stem: reports.read_table(run, schema, item) for schema, item in TABLES
+        },
         reports={stage: reports.read_report(run, stage) for stage in REPORTS},
         curves={stage: reports.read_curve(run, stage) for stage in TRAININGS},
         given=run.given,
-        digests={name: reports.digest(run, Path("models") / name) for name in MODELS},
+        digests={path.as_posix(): reports.digest(run, path) for path in paths},
+        pins=pins(run),
         examples=run.params.examples,
+        worst_examples=run.params.worst_examples,
     )
+
+
+def pins(run: Run[Params]) -> dict[str, str]:
+    """The versions in requirements.txt; none if it is not there."""
+    if not REQUIREMENTS.exists():
+        return {}
+    run.reads(REQUIREMENTS)
+    return read_pins(REQUIREMENTS.read_text(encoding="utf-8"))
 
 
 def render(material: Material) -> str:
@@ -94,12 +124,13 @@ def main() -> None:
     with stage_run("report", Params) as run:
         material = collect(run)
         sections = page.sections(material)
+        parts = [part for section in sections for part in section.parts]
         reports.write_page(run, "index.html", render(material))
         reports.write_page(run, "summary.md", page.summary(material))
         run.report(
             {
-                "figures_n": sum(len(section.figures) for section in sections),
-                "examples_n": sum(len(section.examples) for section in sections),
+                "figures_n": sum(len(part.figures) for part in parts),
+                "examples_n": sum(len(part.examples) for part in parts),
                 "not_available_n": len(gaps(sections)),
             }
         )

@@ -1,5 +1,6 @@
 """The page says what was found and what is missing, escapes everything, and loads nothing."""
 
+import functools
 import json
 import re
 from html.parser import HTMLParser
@@ -15,25 +16,35 @@ from schemas.preferences import Preferences
 from stages import report
 from stages.pure import (
     figures,
+    figures_rows,
     page,
+    page_audit,
     page_data,
+    page_differences,
+    page_failures,
+    page_fitness,
+    page_made,
     page_means,
     page_pairs,
     page_results,
-    page_scorers,
+    page_rewards,
+    page_seeds,
     page_texts,
     page_training,
+    page_trust,
+    page_wins,
     wording,
 )
 from stages.pure.material import Material
-from stages.pure.views import Figure, Missing, Table, gaps
+from stages.pure.views import Figure, Findings, Missing, Part, Section, Table, gaps
 from stages.runtime import params, tracking
 from tests import invented
 from tests.imports import ROOT
 from tests.pipeline import stages
 
 GIVEN = {
-    "report": {"examples": 2},
+    "report": {"examples": 2, "worst_examples": 1},
+    "check_leakage": {"max_question_similarity": 0.9},
     "evaluate": {"headline": ["oracle", "judge", "words"], "confidence": 0.95},
     "seed": 13,
     "prepare_base": {"background": "background.txt"},
@@ -41,6 +52,7 @@ GIVEN = {
     "dpo": {"learning_rate": 0.0003},
 }
 ABSENT = "it does not exist"
+ANCHORS = ["results", "trust", "pairs", "failures", "dropped", "made"]
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
@@ -76,11 +88,107 @@ def read(html: str) -> Reader:
     return reader
 
 
+def fitness_row(**changes: Any) -> dict[str, Any]:
+    row = {"predictor": "model", "measure": "spearman", "group": "all", "value": 0.5, "low": 0.4}
+    row |= {"high": 0.6, "n": 1200, "clusters_n": 300, "limit": None, "is_met": None}
+    return row | changes
+
+
+def fitness() -> pd.DataFrame:
+    """A verifier that passes one check and fails another; above one baseline, not the other."""
+    pairs = {"measure": "pair_accuracy", "group": "gap_0.5", "n": 300}
+    rows = [
+        fitness_row(limit=0.0, is_met=True),
+        fitness_row(predictor="words", value=0.4, low=0.3, high=0.5),
+        fitness_row(measure="spearman_minus_words", value=0.1, low=0.05, high=0.15),
+        fitness_row(**pairs, value=0.52, low=0.48, high=0.56, limit=0.5, is_met=False),
+        fitness_row(**(pairs | {"measure": "pair_accuracy_minus_words"}), value=0.0, low=-0.1),
+        fitness_row(measure="ece", value=0.25, low=None, high=None),
+    ]
+    return pd.DataFrame(rows).astype({"limit": float, "is_met": "boolean"})
+
+
+def pair_audit() -> pd.DataFrame:
+    """Length is no clue; single words are one, of circular negatives."""
+    row: dict[str, Any] = {
+        "group": "all",
+        "measure": "length",
+        "pairs_n": 40,
+        "clusters_n": 9,
+        "value": 0.5,
+    }
+    row |= {"low": 0.4, "high": 0.6, "limit": 0.65, "is_met": True, "reason": None}
+    bad = {"group": "negative circular", "measure": "bag_of_words", "value": 0.9, "low": 0.8}
+    rows = [row, row | bad | {"high": 1.0, "is_met": False}]
+    rows.append(row | {"measure": "chosen_longer", "limit": None, "is_met": None})
+    return pd.DataFrame(rows).astype({"limit": float, "is_met": "boolean"})
+
+
+def leakage() -> pd.DataFrame:
+    """Two pairs over one split, one over another."""
+    row: dict[str, Any] = {
+        "source": "questions",
+        "text_id": "q1",
+        "other_id": "q4",
+        "split": "train",
+    }
+    row |= {"other_split": "test", "similarity": 0.5, "is_same_text": False}
+    near = {"text_id": "q2", "similarity": 0.75, "is_same_text": True}
+    return pd.DataFrame([row, row | near, row | {"split": "judge", "text_id": "q3"}])
+
+
+def win(**changes: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "policy_a": "dpo",
+        "policy_b": "sft",
+        "decoding": "sampled",
+        "scorer": "judge",
+    }
+    row |= {"questions_n": 20, "clusters_n": 10, "wins_n": 10, "ties_n": 5, "losses_n": 5}
+    row |= {"much_better_n": 2, "better_n": 3, "slightly_better_n": 5}
+    row |= {"slightly_worse_n": 4, "worse_n": 1, "much_worse_n": 0}
+    row |= {"win_frac": 0.625, "win_low": 0.55, "win_high": 0.7, "length_effect": None}
+    row |= {"length_controlled_frac": 0.5, "length_controlled_low": 0.4}
+    return row | {"length_controlled_high": 0.6, "position_bias_frac": None} | changes
+
+
+def seed_comparisons() -> pd.DataFrame:
+    """The judge in two trainings: one clearly better, one not."""
+    row: dict[str, Any] = {
+        "policy_a": "dpo",
+        "policy_b": "sft",
+        "decoding": "sampled",
+        "metric": "judge",
+    }
+    row |= {"training_seed": 13, "difference": 1.5, "low": 1.0, "high": 2.0, "questions_n": 2}
+    other = {"training_seed": 14, "difference": 0.5, "low": -0.5}
+    return pd.DataFrame([row | other, row])
+
+
+def new_tables() -> dict[str, pd.DataFrame]:
+    """What the checks and the comparison of trainings write."""
+    found = {"fitness_reward": fitness(), "fitness_judge": fitness(), "pair_audit": pair_audit()}
+    found |= {"leakage_questions": leakage(), "leakage_texts": leakage()}
+    rates = pd.DataFrame([win(), win(decoding="greedy")])
+    return found | {"win_rates": rates, "seed_comparisons": seed_comparisons()}
+
+
 def tables() -> dict[str, Any]:
-    return {
+    known = {
         schema.table_name() if item is None else f"{schema.table_name()}_{item}": table
         for (schema, item), table in invented.tables().items()
     }
+    return known | new_tables()
+
+
+def nothing() -> dict[str, str]:
+    """No table at all."""
+    return dict.fromkeys(tables(), ABSENT)
+
+
+def parts_of(shown: Material) -> dict[str, Part]:
+    """Every part of the page by title."""
+    return {part.title: part for section in page.sections(shown) for part in section.parts}
 
 
 def material(**changes: Any) -> Material:
@@ -91,7 +199,9 @@ def material(**changes: Any) -> Material:
         "curves": dict.fromkeys(report.TRAININGS, ABSENT),
         "given": GIVEN,
         "digests": {"sft": "123.dir"},
+        "pins": {"pandas": "3.1.1"},
         "examples": 2,
+        "worst_examples": 1,
     }
     return Material(**(parts | changes))
 
@@ -201,6 +311,7 @@ def test_the_page_loads_nothing_and_runs_nothing():
     assert all(link and link.startswith("#") for link in links)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_markup_in_data_is_text():
     attack = "<script>alert(1)</script>&\"'<b>"
     changed = tables()
@@ -215,9 +326,9 @@ def test_markup_in_data_is_text():
     assert read(html).text.count(attack) >= 6
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_everything_that_is_missing_is_named_with_its_reason():
-    nothing = dict.fromkeys(tables(), ABSENT)
-    empty = material(tables=nothing)
+    empty = material(tables=nothing())
     text = read(report.render(empty)).text
     missing = gaps(page.sections(empty))
     assert len(missing) > 15
@@ -226,15 +337,35 @@ def test_everything_that_is_missing_is_named_with_its_reason():
     assert "not available" in page.summary(empty)
 
 
+@functools.cache
+def whole_page() -> set[tuple[str, str]]:
+    return titles(page.sections(material()))
+
+
+def titles(sections: list[Section]) -> set[tuple[str, str]]:
+    """Every table that stands open on the page, with its part."""
+    parts = [part for section in sections for part in section.parts]
+    found = [(part.title, item) for part in parts for item in part.tables]
+    return {(title, item.title) for title, item in found if isinstance(item, Table)}
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures without their picture: drawing takes most of the time."""
+
+    def savefig(self: Any, buffer: Any, **how: Any) -> None:
+        buffer.write("<svg></svg>")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+
+
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", sorted(tables()))
 def test_one_missing_table_takes_nothing_else_with_it(name: str):
-    whole, broken = (
-        {(s.anchor, t.title) for s in page.sections(m) for t in s.tables if isinstance(t, Table)}
-        for m in (material(), material(tables=tables() | {name: ABSENT}))
-    )
-    assert broken <= whole
-    assert len(whole - broken) <= 4
-    read(report.render(material(tables=tables() | {name: ABSENT})))
+    whole, broken = whole_page(), page.sections(material(tables=tables() | {name: ABSENT}))
+    assert titles(broken) <= whole
+    assert len(whole - titles(broken)) <= 4
+    assert [section.anchor for section in broken] == ANCHORS
 
 
 @pytest.mark.parametrize(
@@ -278,7 +409,7 @@ def test_the_box_of_the_sample_course_says_what_its_results_reach():
 
 
 def test_the_values_of_the_profile_stand_beside_the_parameters():
-    science, hardware = page.settings(GIVEN | {"profile": "tiny"})
+    science, hardware = page_made.settings(GIVEN | {"profile": "tiny"})
     assert [(name, values[0].text) for name, values in hardware.rows] == [
         ("dpo.learning_rate", "0.0003"),
         ("model.name", "trained"),
@@ -290,9 +421,9 @@ def test_the_values_of_the_profile_stand_beside_the_parameters():
 def test_the_report_declares_every_section_of_every_profile():
     declared = stages()["report"].params
     (profile,) = [keys for file, keys in declared.items() if file.startswith("stages/profiles/")]
-    assert sorted(profile) == page.PROFILE
+    assert sorted(profile) == page_made.PROFILE
     for path in (ROOT / "stages/profiles").glob("*.yaml"):
-        assert sorted(yaml.safe_load(path.read_text())) == page.PROFILE
+        assert sorted(yaml.safe_load(path.read_text())) == page_made.PROFILE
 
 
 def test_the_summary_holds_numbers_and_no_text_of_a_student():
@@ -300,6 +431,10 @@ def test_the_summary_holds_numbers_and_no_text_of_a_student():
     assert "Judge: higher. DPO 3.25, SFT 2.25" in text
     assert "Correct by the oracle: not measured." in text
     assert "| Judge (stars) | +1.00 (+0.50 to +1.50) |" in text
+    assert "| Judge (stars) | +1.50 (+1.00 to +2.00) | +0.50 (−0.50 to +2.00) |" in text
+    assert "| DPO : SFT | judge | 20 | 10 | 5 | 5 | 62\u00a0% (55 to 70\u00a0%) |" in text
+    assert "Verifier (reward): not passed" in text
+    assert "Audit: not passed" in text
     assert "student on" not in text
     assert "Is 4 so?" not in text
 
@@ -310,7 +445,7 @@ def test_the_summary_holds_numbers_and_no_text_of_a_student():
 def test_the_reward_is_whatever_chose_the_pairs():
     rows = [comparison(metric=m, role=r) for m, r in [("acr", "reward"), ("judge", "heldout")]]
     rows.append(comparison(metric="bleu", role="heldout"))
-    table = page_results.role_table(pd.DataFrame(rows), ["judge", "words"])
+    table = page_differences.role_table(pd.DataFrame(rows), ["judge", "words"])
     assert isinstance(table, Table)
     assert [(name, values[0].text) for name, values in table.rows] == [
         ("Answer coverage", "reward"),
@@ -320,7 +455,7 @@ def test_the_reward_is_whatever_chose_the_pairs():
 
 def test_sampled_and_greedy_stand_side_by_side():
     rows = [comparison(), comparison(decoding="greedy", difference=-0.25, low=-1.0, high=0.5)]
-    table = page_results.difference_table(pd.DataFrame(rows), "dpo", "sft", ["judge"])
+    table = page_differences.difference_table(pd.DataFrame(rows), "dpo", "sft", ["judge"])
     assert isinstance(table, Table)
     (_, values) = table.rows[0]
     assert [cell.text for cell in values] == ["+1.00", "−0.25", "0.020", "0.40", "higher"]
@@ -328,8 +463,7 @@ def test_sampled_and_greedy_stand_side_by_side():
 
 def test_courses_are_rows_after_all_of_them():
     rows = [comparison(course=course) for course in ("all", "b", "a")]
-    changed = tables() | {"comparisons": pd.DataFrame(rows)}
-    table = page_results.courses(material(tables=changed)).tables[0]
+    table = page_differences.course_table(pd.DataFrame(rows), ["oracle", "judge", "words"])
     assert isinstance(table, Table)
     assert [name for name, _ in table.rows] == ["all courses", "a", "b"]
     assert [cell.text for cell in table.rows[1][1]] == ["2", "–", "+1.00", "–"]
@@ -431,7 +565,7 @@ def test_scorers_are_shown_by_kind_of_text_the_reward_first():
         by_kind(kind="inverted_claim", texts_n=2, scorer="verifier", role="reward", mean=None),
         by_kind(scorer="acr", mean=0.5),
     ]
-    table = page_pairs.kind_table({"metrics": {}, "details": {"by_kind": found}})
+    table = page_trust.kind_table({"metrics": {}, "details": {"by_kind": found}})
     assert isinstance(table, Table)
     assert [*table.head] == ["Scorer", "Role", "Own sample", "Inverted claim"]
     assert [(name, [c.text for c in values]) for name, values in table.rows] == [
@@ -441,11 +575,11 @@ def test_scorers_are_shown_by_kind_of_text_the_reward_first():
         ("Judge (stars)", ["held out", "3.00", "2.00"]),
     ]
     assert table.rows[3][1][2].note == "1 without value"
-    assert isinstance(page_pairs.kind_table({"metrics": {}}), Missing)
+    assert isinstance(page_trust.kind_table({"metrics": {}}), Missing)
 
 
 def test_drops_are_counted_by_reason_and_origin():
-    table = page_pairs.drop_table(invented.drops())
+    table = page_data.drop_table(invented.drops())
     assert [*table.head] == ["Reason", "negative", "own sample", "student"]
     rows = {name: [cell.text for cell in values] for name, values in table.rows}
     assert rows["below gap"] == ["0", "2", "1"]
@@ -462,10 +596,10 @@ def test_rounds_of_ilearner_are_counted():
 
 def test_examples_are_drawn_by_digest_whatever_the_order_of_the_rows():
     shuffled = {name: table.sample(frac=1, random_state=1) for name, table in tables().items()}
-    some, same = (page_texts.texts(material(tables=t)).examples for t in (tables(), shuffled))
+    some, same = (page_texts.drawn(material(tables=t)).examples for t in (tables(), shuffled))
     assert some == same
     assert sorted("abc", key=page_texts.digest) == ["c", "b", "a"]  # sha256: ca97, 3e23, 2e7d
-    assert len(page_texts.texts(material(examples=1)).examples) == 1
+    assert len(page_texts.drawn(material(examples=1)).examples) == 1
     who = [name for name, _, _ in some[0].texts]
     assert who == ["Students", "SFT", "ILearner", "DPO"]
     assert dict((name, text) for name, text, _ in some[0].texts)["ILearner"].startswith("second")
@@ -480,7 +614,7 @@ def invented_judge(stem: str) -> float:
 def test_an_empty_explanation_is_shown_as_empty():
     changed = tables()
     changed["explanations_dpo"] = changed["explanations_dpo"].assign(explanation=" ")
-    example = page_texts.texts(material(tables=changed)).examples[0]
+    example = page_texts.drawn(material(tables=changed)).examples[0]
     assert example.texts[3][1] == "(empty)"
 
 
@@ -502,6 +636,13 @@ def test_a_cross_fitted_training_has_a_line_per_fold():
     drawn = page_training.curve_figures("train_verifier_reward", "Verifier", log)
     assert isinstance(drawn[0], Figure)
     assert drawn[0].description == "Loss, fold 0 from 4 to 3; loss, fold 1 from 2 to 1."
+
+
+def test_each_student_has_its_line():
+    log = pd.DataFrame({"student": ["b", "a"], "step": [1, 1], "loss": [2.0, 1.0]})
+    drawn = page_training.curve_figures("train_students", "Student models", log)
+    assert isinstance(drawn[0], Figure)
+    assert drawn[0].description == "Loss, student a from 1 to 1; loss, student b from 2 to 2."
 
 
 @pytest.mark.parametrize(
@@ -554,65 +695,387 @@ def test_a_plot_shows_columns_of_its_log_that_share_an_axis(title: str):
     assert any(set(columns) <= set(panel) for panel in page_training.PANELS.values())
 
 
-FITNESS = {
-    "rows_n": 1200,
-    "pair_accuracy_frac": 0.74,
-    "pair_accuracy_minus_words_frac": 0.04,
-    "pair_accuracy_minus_words_low_frac": 0.01,
-    "pair_accuracy_minus_words_high_frac": 0.07,
-    "spearman_corr": 0.5,
-    "spearman_minus_words_corr": 0.13,
-    "spearman_minus_words_low_corr": -0.02,
-    "spearman_minus_words_high_corr": 0.2,
-    "words_pair_accuracy_frac": 0.7,
-    "words_spearman_corr": 0.37,
-}
-
-
 def with_reports(**found: dict[str, Any]) -> Material:
     return material(reports=dict.fromkeys(report.REPORTS, ABSENT) | found)
 
 
-def test_scorers_stand_beside_each_other_with_units_and_limits_below_their_number():
-    known = with_reports(train_verifier_judge={"metrics": FITNESS})
-    table = page_scorers.scorers(known).tables[0]
-    assert isinstance(table, Table)
-    assert [*table.head] == ["Number", "Judge"]
-    assert table.caption.endswith(f" Verifier (reward) not available: {ABSENT}")
-    assert "The judge's features were chosen on train rows" in table.caption
-    assert [(name, values[0].text, values[0].note) for name, values in table.rows] == [
-        ("pair accuracy", "74\u00a0%", ""),
-        ("pair accuracy minus words", "+4.0 points", "+1.0 to +7.0"),
-        ("rows", "1\u202f200", ""),
-        ("spearman", "0.50", ""),
-        ("spearman minus words", "+0.13", "−0.02 to +0.20"),
-        ("words pair accuracy", "70\u00a0%", ""),
-        ("words spearman", "0.37", ""),
+# ---- 1 does it work ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_page_answers_six_questions_in_order():
+    reader = read(report.render(material()))
+    sections = page.sections(material())
+    assert [section.anchor for section in sections] == ANCHORS
+    assert [a["href"] for tag, a in reader.tags if tag == "a"] == [f"#{name}" for name in ANCHORS]
+    assert [a["id"] for tag, a in reader.tags if tag == "h2"] == ANCHORS
+    for number, section in enumerate(sections, start=1):
+        assert f"{number}. {section.title}" in reader.text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_nothing_stands_on_the_page_twice():
+    parts = [*parts_of(material()).values()]
+    items = [item for part in parts for item in (*part.tables, *part.folded)]
+    for found in (
+        [part.title for section in page.sections(material()) for part in section.parts],
+        [item.title for item in items if isinstance(item, Table)],
+        [item.what for item in gaps(page.sections(material(tables=nothing())))],
+    ):
+        assert sorted(set(found)) == sorted(found)
+
+
+def over_seeds(**changes: Any) -> dict[str, Any]:
+    seeds = {"seeds_n": 3, "seed_low": -0.25, "seed_high": 2.25, "seed_sd": 0.5}
+    return comparison(**(seeds | changes))
+
+
+def test_limits_over_trainings_take_the_place_of_those_over_questions():
+    table = pd.DataFrame([over_seeds()])
+    (found, _) = page_results.findings(table, ["judge"], 0.95)
+    assert found.sentences == [
+        (
+            "flat",
+            "Judge: no clear difference. DPO 3.25, SFT 2.25, difference +1.00 stars (95\u00a0% "
+            "interval −0.25 to +2.25, over questions and 3 trainings).",
+        )
     ]
+    shown = page_differences.difference_table(table, "dpo", "sft", ["judge"])
+    assert isinstance(shown, Table)
+    assert "the mean of 3 trainings" in shown.caption
+    assert (shown.rows[0][1][0].note, shown.rows[0][1][0].tone) == ("−0.25 to +2.25", "flat")
+    assert page_differences.trainings_n(table) == 3
+    assert "over 3 trainings" in page_results.how_to_read(0.95, 3)
+    assert "questions and 3 trainings" in page.reach(
+        material(tables=tables() | {"comparisons": table})
+    )
 
 
-def test_a_scorer_gets_a_verdict_on_each_measure_against_the_word_count():
-    (found,) = page_scorers.scorers(
-        with_reports(train_verifier_judge={"metrics": FITNESS})
-    ).findings
-    assert found.title == "Judge against the word count"
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_one_training_is_said_to_be_one(missing: float | None):
+    table = pd.DataFrame([over_seeds(seeds_n=missing, seed_low=missing, seed_high=missing)])
+    for known in (table, invented.comparisons(), "absent"):
+        assert page_differences.trainings_n(known) == 1
+    (found, _) = page_results.findings(table, ["judge"], 0.95)
+    assert found.sentences[0][1].endswith("(95\u00a0% interval +0.50 to +1.50).")
+    assert "each model was trained once" in page_results.how_to_read(0.95, 1)
+
+
+def test_each_training_has_a_dot_and_all_of_them_one():
+    part = page_seeds.seeds(
+        material(tables=tables() | {"comparisons": pd.DataFrame([over_seeds()])})
+    )
+    drawn = [figure for figure in part.figures if isinstance(figure, Figure)]
+    assert [figure.description for figure in drawn] == [
+        "By training: seed 13 +1.50, seed 14 +0.50, all seeds +1.00."
+    ]
+    assert [figure.why for figure in part.figures if isinstance(figure, Missing)] == [
+        "no training has a value"
+    ] * 2
+    (table,) = part.tables
+    assert isinstance(table, Table)
+    assert [*table.head] == ["Metric", "Seed 13", "Seed 14", "All seeds", "SD"]
+    rows = {name: [cell.text for cell in values] for name, values in table.rows}
+    assert rows["Judge (stars)"] == ["+1.50", "+0.50", "+1.00", "0.50"]
+    assert rows["Words"] == ["–"] * 4
+
+
+def test_win_rates_are_told_in_shares_of_all_and_strengths_in_shares_of_the_decided():
+    shares, strength = page_wins.wins(material()).figures
+    assert isinstance(shares, Figure)
+    assert isinstance(strength, Figure)
+    assert shares.description == (
+        "First wins / tie / second wins: DPO : SFT 50\u00a0% / 25\u00a0% / 25\u00a0%."
+    )
+    assert "DPO : SFT 13\u00a0% and 0\u00a0%" in strength.description  # 2 and 0 of 15
+
+
+def test_a_rate_is_toned_only_if_its_interval_excludes_one_half():
+    table = page_wins.win_table(pd.DataFrame([win()]), "sampled")
+    assert isinstance(table, Table)
+    (_, values) = table.rows[0]
+    assert [cell.text for cell in values[:5]] == ["judge", "20", "10", "5", "5"]
+    assert [(cell.text, cell.note, cell.tone) for cell in values[5:]] == [
+        ("62\u00a0%", "55 to 70\u00a0%", "up"),
+        ("50\u00a0%", "40 to 60\u00a0%", ""),
+        ("–", "", ""),
+    ]
+    lost = win(win_low=0.1, win_high=0.3)
+    assert page_wins.share_cell(lost, "win_frac", "win_low", "win_high").tone == "down"
+
+
+def test_a_judge_of_pairs_has_wins_and_no_strengths():
+    sizes = dict.fromkeys(page_wins.STRENGTHS)
+    rates = pd.DataFrame([win(**sizes)])
+    assert isinstance(page_wins.win_figure(rates), Figure)
+    assert isinstance(page_wins.strength_figure(rates), Missing)
+    undecided = pd.DataFrame([win(wins_n=0, losses_n=0, ties_n=20)])
+    assert isinstance(page_wins.strength_figure(undecided), Missing)
+
+
+def test_the_ridge_tells_median_and_middle_half_and_skips_greedy_texts():
+    evaluations = pd.DataFrame(
+        {
+            "policy": ["sft"] * 5 + ["dpo"] * 2,
+            "decoding": ["sampled"] * 5 + ["greedy", "sampled"],
+            "metric": "judge",
+            "value": [1.0, 2.0, 3.0, 4.0, 5.0, 1.0, None],
+        }
+    )
+    drawn = page_rewards.ridge_figure(evaluations, "judge")
+    assert isinstance(drawn, Figure)
+    assert drawn.description == "Median and middle half in stars: SFT 3.00 (2.00 to 4.00)."
+    assert ">SFT</text>" in drawn.svg
+    assert ">DPO</text>" not in drawn.svg
+    assert isinstance(page_rewards.ridge_figure(evaluations, "verifier"), Missing)
+
+
+# ---- 2 can I trust the verifier ------------------------------------------------------------
+
+
+def test_the_gate_says_each_limit_and_whether_all_are_met():
+    found = page_fitness.verdict(fitness(), "Judge", ABSENT)
+    assert isinstance(found, Findings)
+    assert found.title == "Judge: not passed"
+    assert found.sentences == [
+        ("up", "Spearman: 0.50 (0.40 to 0.60), limit 0.00: met."),
+        (
+            "down",
+            "Pairs in order, 0.5 or more stars apart: 52\u00a0% (48 to 56\u00a0%), limit "
+            "50\u00a0%: not met.",
+        ),
+    ]
+    met = fitness().query("is_met.isna() or is_met")
+    for verdict, said in ((1, "passed"), (0, "not passed")):  # a check may be absent: it knows
+        known = page_fitness.verdict(met, "Judge", {"metrics": {"is_fit_n": verdict}})
+        assert isinstance(known, Findings)
+        assert known.title == f"Judge: {said}"
+    assert isinstance(page_fitness.verdict(fitness().assign(limit=None), "Judge", ABSENT), Missing)
+
+
+def test_a_verifier_gets_a_verdict_against_each_baseline():
+    found = page_fitness.against(fitness(), "Judge")
+    assert isinstance(found, Findings)
     assert found.sentences == [
         (
             "up",
-            "Pairs in order: higher. Judge 74\u00a0%, word count 70\u00a0%, difference "
-            "+4.0 points (95\u00a0% interval +1.0 to +7.0).",
+            "Rank correlation with the ratings: higher. Judge 0.50, word count 0.40, difference "
+            "+0.10 (95\u00a0% interval +0.05 to +0.15).",
         ),
         (
             "flat",
-            "Rank correlation with the ratings: no clear difference. Judge 0.50, word count "
-            "0.37, difference +0.13 (95\u00a0% interval −0.02 to +0.20).",
+            "Pairs in order, 0.5 or more stars apart: no clear difference. Judge 52\u00a0%, word "
+            "count –, difference 0.0 points (95\u00a0% interval −10.0 to +60.0).",
         ),
+    ]
+    alone = fitness().query("not measure.str.contains('minus')")
+    assert isinstance(page_fitness.against(alone, "Judge"), Missing)
+
+
+def test_measures_are_rows_and_predictors_columns():
+    table = page_fitness.predictor_table(fitness(), "Judge")
+    assert [*table.head] == ["Measure", "Judge", "Word count"]
+    assert [(name, [(c.text, c.tone) for c in values]) for name, values in table.rows] == [
+        ("Spearman", [("0.50", "up"), ("0.40", "")]),
+        ("Pairs in order, 0.5 or more stars apart", [("52\u00a0%", "down"), ("–", "")]),
+        ("ECE", [("0.25", ""), ("–", "")]),
+    ]
+    assert table.rows[0][1][0].note == "0.40 to 0.60; n = 1\u202f200"
+
+
+def test_the_reliability_curve_tells_the_calibration_error_and_skips_empty_bins():
+    bins: list[dict[str, Any]] = [{"predicted_stars": 2.0, "rating_stars": 2.5, "rows_n": 10}]
+    bins += [{"predicted_stars": 4.0, "rating_stars": 3.0, "rows_n": 30}]
+    bins += [{"predicted_stars": None, "rating_stars": None, "rows_n": 0}]
+    body = {"metrics": {}, "details": {"reliability": bins}}
+    drawn = page_fitness.reliability_figure(body, "judge", "Judge")
+    assert isinstance(drawn, Figure)
+    # (10 x 0.5 + 30 x 1.0) / 40
+    assert "ECE) 0.88 stars over 2 bins of 40 rows" in drawn.description
+    assert isinstance(page_fitness.reliability_figure({"metrics": {}}, "judge", "Judge"), Missing)
+
+
+def test_solver_and_students_stand_beside_chance():
+    solver = {"without_accuracy_frac": 0.26, "accuracy_frac": 0.7, "chance_frac": 0.25}
+    students = {"accuracy_frac": 0.6, "without_accuracy_frac": 0.3, "small_accuracy_frac": 0.5}
+    students |= {"small_without_accuracy_frac": 0.28, "rows_n": 90}
+    known = with_reports(train_solver={"metrics": solver}, train_students={"metrics": students})
+    part = page_trust.readers(known)
+    assert [sentence for _, sentence in part.findings[0].sentences] == [
+        "Solver: 70\u00a0% with the explanation, 26\u00a0% without; chance is 25\u00a0%.",
+        "Student models: 60\u00a0% with the explanation, 30\u00a0% without; chance is –.",
+    ]
+    (table,) = part.tables
+    assert isinstance(table, Table)
+    assert [*table.head] == ["What is shown", "Solver", "Student models", "small"]
+    assert [(name, [c.text for c in values]) for name, values in table.rows] == [
+        ("the explanation", ["70\u00a0%", "60\u00a0%", "50\u00a0%"]),
+        ("no explanation", ["26\u00a0%", "30\u00a0%", "28\u00a0%"]),
+        ("nothing (chance)", ["25\u00a0%", "–", "–"]),
+    ]
+    absent = page_trust.readers(material())
+    assert [absent.findings, [part.why for part in absent.tables if isinstance(part, Missing)]] == [
+        [],
+        [ABSENT] * 2,
     ]
 
 
-def test_a_scorer_without_a_pair_is_not_measured():
-    (found,) = page_scorers.scorers(with_reports(train_verifier_judge={"metrics": {}})).findings
-    assert found.sentences[0] == ("none", "Pairs in order: not measured.")
+# ---- 3 what are the pairs made of ----------------------------------------------------------
+
+
+def test_the_audit_names_what_is_over_all_pairs_and_what_fails():
+    part = page_audit.audit(material())
+    (found,) = part.findings
+    assert found.title == "Audit: not passed"
+    assert found.sentences == [
+        ("up", "By the word count: 50\u00a0% (40 to 60\u00a0%), limit 65\u00a0%: met."),
+        (
+            "down",
+            "By single words, rejected is negative circular: 90\u00a0% (80 to 100\u00a0%), limit "
+            "65\u00a0%: not met.",
+        ),
+    ]
+    (table,) = part.tables
+    assert isinstance(table, Table)
+    assert [*table.head] == ["Measure", "All pairs", "Negative circular"]
+    assert [(name, [(c.text, c.tone) for c in values]) for name, values in table.rows] == [
+        ("By the word count", [("50\u00a0%", "up"), ("–", "")]),
+        ("By single words", [("–", ""), ("90\u00a0%", "down")]),
+        ("Chosen is longer", [("50\u00a0%", ""), ("–", "")]),
+    ]
+    untested = pair_audit().assign(is_met=None)
+    assert isinstance(page_audit.verdict(untested), Missing)
+
+
+def test_the_nearest_pair_of_every_two_splits_stands_beside_its_limit():
+    questions, texts = page_audit.leakage(material()).tables
+    assert isinstance(questions, Table)
+    assert isinstance(texts, Table)
+    assert [(name, [c.text for c in values]) for name, values in questions.rows] == [
+        ("questions: judge beside test", ["0.500", "0.900", "0"]),
+        ("questions: train beside test", ["0.750", "0.900", "1"]),
+    ]
+    assert texts.rows[0][1][1].text == "–"  # GIVEN declares no limit for texts
+
+
+def test_the_reward_is_told_in_words():
+    details = {
+        "reward": {
+            "words": "verifier, less its slope on words",
+            "scorers": {"verifier": 1.0},
+            "left_out": {"acr": "held out"},
+        },
+        "strategy": ["all_above_gap", 3],
+    }
+    table = page_audit.reward_table({"metrics": {}, "details": details})
+    assert isinstance(table, Table)
+    assert [(name, values[0].text) for name, values in table.rows] == [
+        ("Reward", "verifier, less its slope on words"),
+        ("Reward: scorers: verifier", "1.0"),
+        ("Reward: left out: acr", "held out"),
+        ("Strategy", "all_above_gap; 3"),
+    ]
+    assert isinstance(page_audit.reward_table({"metrics": {}}), Missing)
+    assert isinstance(page_audit.reward_table(ABSENT), Missing)
+
+
+# ---- 4 where does it fail ------------------------------------------------------------------
+
+
+def test_detectors_are_shares_by_policy_and_an_unknown_metric_is_none():
+    means = invented.policy_means().query("course == 'all'")
+    loops = means.assign(metric="is_loop", mean=0.25, low=0.125, high=0.5)
+    echoes = means[means.policy == "sft"].assign(metric="echoes_prompt", mean=0.5, null_n=2)
+    table = page_failures.failure_table(pd.concat([means, loops, echoes]))
+    assert isinstance(table, Table)
+    assert [*table.head] == ["Defect", "SFT", "DPO"]
+    assert [(name, [c.text for c in values]) for name, values in table.rows] == [
+        ("Echoes the prompt", ["50\u00a0%", "–"]),
+        ("Repeats a 6-gram", ["25\u00a0%", "25\u00a0%"]),
+    ]
+    assert table.rows[0][1][0].note.endswith("2 without value")
+    assert isinstance(page_failures.failure_table(means), Missing)
+
+
+def test_the_worst_text_is_the_one_with_the_fewest_stars():
+    # DPO's judge values in tests/invented.py: q4 3.0, q5 3.5
+    (example,) = page_texts.worst(material()).examples
+    assert example.stem == "Is 4 so?"
+    assert dict((who, said) for who, _, said in example.texts)["DPO"] == "judge 3.00"
+
+
+def test_policies_disagree_most_where_their_stars_are_farthest_apart():
+    # on either question DPO is 1 star above the others; without DPO nobody disagrees
+    judged = invented.evaluations()
+    judged.loc[(judged.policy == "sft") & (judged.question_id == "q5"), "value"] = 0.0
+    (example,) = page_texts.disagreements(
+        material(tables=tables() | {"evaluations": judged})
+    ).examples
+    assert example.stem == "Is 5 so?"
+    alone = {"explanations_dpo": ABSENT, "explanations_sft": ABSENT}
+    assert page_texts.disagreements(material(tables=tables() | alone)).examples == []
+
+
+def test_of_several_trainings_the_first_is_shown_with_its_own_values():
+    written = invented.explanations("dpo")
+    both = pd.concat(
+        [written.assign(training_seed=14, explanation="later"), written.assign(training_seed=13)]
+    )
+    judged = invented.evaluations()
+    later = judged[judged.policy == "dpo"].assign(training_seed=14, value=0.0)
+    judged = pd.concat([judged.assign(training_seed=13), later])
+    changed = tables() | {"explanations_dpo": both, "evaluations": judged}
+    (example,) = page_texts.worst(material(tables=changed)).examples
+    assert example.texts[-1] == ("DPO", "dpo on 4", "judge 3.00")
+
+
+# ---- 5 what was dropped, and 6 how it was made ---------------------------------------------
+
+
+def test_what_has_no_score_is_counted_by_reason():
+    table = page_data.unscored_table(invented.scores())
+    assert [(name, [c.text for c in values]) for name, values in table.rows] == [
+        ("judge", ["held out", "too long", "1"])
+    ]
+    none = page_data.unscored_table(invented.scores().dropna(subset="value"))
+    assert [c.text for c in none.rows[0][1]] == ["–", "–", "0"]
+
+
+def test_explanations_without_a_value_are_counted_by_reason_and_policy():
+    # one student's text has no judge value
+    table = page_data.null_table(invented.evaluations())
+    assert [*table.head] == ["Metric: reason", "Students", "SFT", "ILearner", "DPO"]
+    assert [(name, [c.text for c in values]) for name, values in table.rows] == [
+        ("Judge (stars): too long", ["1", "0", "0", "0"])
+    ]
+    whole = page_data.null_table(invented.evaluations().dropna(subset="value"))
+    assert [c.text for c in whole.rows[0][1]] == ["0", "0", "0", "0"]
+
+
+def test_versions_are_the_pins_that_the_project_asks_for_by_name():
+    text = "# a\nJinja2==3.1.6\nscikit-learn==1.9.1  # x\n\n# what these need, pinned\nsix==1.0\n"
+    assert page_made.read_pins(text) == {"Jinja2": "3.1.6", "scikit-learn": "1.9.1"}
+    pinned = page_made.read_pins((ROOT / "requirements.txt").read_text())
+    assert {"dvc", "torch", "pandas"} <= set(pinned)
+    assert "aiohttp" not in pinned
+    assert isinstance(page_made.version_table({}), Missing)
+
+
+def test_the_commands_on_the_page_are_those_that_exist():
+    commands = "\n".join(page_made.COMMANDS.values())
+    declared = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section, key in re.findall(r"([a-z_]+)\.([a-z_]+)=", commands):
+        assert key in declared[section]
+    for module in re.findall(r"python -m stages\.(\w+)", commands):
+        assert (ROOT / f"stages/{module}.py").exists()
+    assert "dvc repro" in page_made.COMMANDS.values()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_training_logs_unfold():
+    training = parts_of(material())["How training went"]
+    assert training.is_folded
+    assert len(training.figures) == len(report.TRAININGS)
 
 
 def test_a_figure_is_the_same_bytes_again_and_its_text_is_text():
@@ -631,7 +1094,10 @@ def test_figures_take_their_colours_from_the_page():
     drawn = [
         figures.lines("l", {"a": ([1, 2], [1, 2]), "b": ([1, 2], [2, float("nan")])}, "x", "y"),
         figures.histogram("h", {"a": [1.0, 2.0], "b": [1.5]}, "x", "y"),
-        figures.dots("d", ["a"], {"only": [(1.0, 0.5, 1.5)]}, "x"),
+        figures.dots("d", ["a"], {"only": [(1.0, 0.5, 1.5)]}, "x", has_zero=True),
+        figures_rows.ridge("r", {"a": [1.0, 2.0, 2.5], "b": [2.0, 2.0]}, "x"),
+        figures_rows.stacked("s", ["a"], {"p": [0.5], "q": [0.5]}, [(0, 1.0), (None, 1.0)], "x"),
+        figures_rows.reliability("c", [1.0, 2.0], [1.5, 1.8], [10, 20]),
     ]
     for svg in drawn:
         assert re.findall(r"#[0-9a-fA-F]{6}\b", svg) == []
@@ -677,7 +1143,7 @@ def test_the_stage_writes_the_page_and_the_same_bytes_again(workplace: Path):
     assert "SFT: loss" in text
     assert "models/dpo does not exist" in text
     assert str(workplace) not in first[0].decode()
-    assert json.loads(first[2])["metrics"]["examples_n"] == 2
+    assert json.loads(first[2])["metrics"]["examples_n"] == 4  # two drawn, one worst, one disputed
 
 
 def test_a_table_that_breaks_its_contract_is_no_excuse(workplace: Path):
@@ -704,6 +1170,6 @@ def test_a_broken_report_is_an_error_in_one_line(workplace: Path, name: str, con
 def test_the_headline_must_be_a_declared_parameter(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(params, "declared", lambda name: {"report": {"examples": 1}})
+    monkeypatch.setattr(params, "declared", lambda name: {"report": GIVEN["report"]})
     with pytest.raises(InputError, match="'evaluate'"):
         report.main()

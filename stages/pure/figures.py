@@ -14,8 +14,9 @@ import numpy as np
 
 INK = "#123456"  # stands for the page's text colour until `page_colours`
 FAINT = "#123457"
+CARD = "#123458"  # what a figure stands on
 SERIES = ["#123461", "#123462", "#123463", "#123464"]
-VARIABLES = {INK: "currentColor", FAINT: "var(--line)"}
+VARIABLES = {INK: "currentColor", FAINT: "var(--line)", CARD: "var(--card)"}
 VARIABLES |= {color: f"var(--series-{i + 1})" for i, color in enumerate(SERIES)}
 SIZE = (3.9, 2.5)  # inches; a page shows 72 units per inch at about 1.3 times
 
@@ -79,10 +80,12 @@ def dots(
     labels: Sequence[str],
     series: Mapping[str, Sequence[tuple[float, float, float]]],
     axis: str,
+    *,
+    has_zero: bool = False,
 ) -> str:
     """Means with intervals, one row per label, one mark per series (at most 4).
 
-    series: name -> (mean, low, high) per label; NaN is left out.
+    series: name -> (mean, low, high) per label; NaN is left out. has_zero: with a line at 0.
     """
     height = 0.75 + 0.34 * len(labels)
     with plot(name, (SIZE[0], height)) as (axes, svg):
@@ -102,6 +105,8 @@ def dots(
                 linewidth=1.4,
                 label=title,
             )
+        if has_zero:
+            axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_yticks(places, labels)
         axes.set_ylim(-0.6, len(labels) - 0.4)
         axes.tick_params(axis="y", length=0)

@@ -15,7 +15,8 @@ class Material:
 
     tables: by name ("preferences", "explanations_sft"). reports: stage -> content of
     reports/<stage>.json. curves: training -> log. given: the parameters that dvc.yaml
-    declares. digests: model -> digest. examples: questions to show.
+    declares. digests: model or table -> digest. pins: library -> version. examples,
+    worst_examples: questions to show, drawn and chosen.
     """
 
     tables: Mapping[str, pd.DataFrame | str]
@@ -23,7 +24,9 @@ class Material:
     curves: Mapping[str, pd.DataFrame | str]
     given: Mapping[str, Any]
     digests: Mapping[str, str]
+    pins: Mapping[str, str]
     examples: int
+    worst_examples: int
 
     @property
     def headline(self) -> list[str]:

@@ -1,36 +1,34 @@
 """Everything that the stages left -> the sections of the page, and its summary in Markdown."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from stages.pure import (
+    page_audit,
     page_data,
+    page_failures,
+    page_fitness,
+    page_made,
     page_pairs,
     page_results,
-    page_scorers,
-    page_texts,
-    page_training,
+    page_trust,
     wording,
 )
 from stages.pure.material import Material
-from stages.pure.views import Cell, Missing, Section, Table, cells
+from stages.pure.page_differences import trainings_n
+from stages.pure.views import Cell, Findings, Missing, Part, Section, Table
 
 TITLE = "Explanations of multiple-choice questions, learned from ratings"
-PROFILE = ["base", "dpo", "encoder", "generation", "model", "sft", "verifier"]  # its sections
 
 
 def sections(material: Material) -> list[Section]:
-    """The page from top to bottom, below its opening."""
+    """The six questions that the page answers, in order."""
     return [
         page_results.results(material),
-        page_results.courses(material),
-        page_scorers.scorers(material),
-        page_training.training(material),
+        page_trust.trust(material),
         page_pairs.pairs(material),
-        page_data.data(material),
-        page_texts.texts(material),
-        page_texts.rounds(material),
-        made(material),
+        page_failures.failures(material),
+        page_data.dropped(material),
+        page_made.made(material),
     ]
 
 
@@ -79,8 +77,11 @@ def notice(material: Material) -> tuple[str, str]:
 
 
 def reach(material: Material) -> str:
-    """What a result on the sample course reaches: questions, not knowledge, not trainings."""
+    """What a result on the sample course reaches: questions, not knowledge; which trainings."""
+    many = trainings_n(material.tables["comparisons"])
     text = "Intervals cover questions, not trainings: each model was trained once."
+    if many > 1:
+        text = f"Intervals of DPO against SFT cover questions and {many} trainings."
     given = material.given
     is_trained_here = given.get("model", {}).get("name") == "trained"
     background = given.get("prepare_base", {}).get("background")
@@ -92,64 +93,29 @@ def reach(material: Material) -> str:
     return text
 
 
-def made(material: Material) -> Section:
-    """Parameters, digests of the models, and every number that a stage reported."""
-    digests = [(name, cells([value])) for name, value in sorted(material.digests.items())]
-    return Section(
-        "made",
-        "How was it made?",
-        ["A digest is the one that dvc.lock holds: the same digest means the same bytes."],
-        tables=[Table("Models by digest", "", ["Model", "Digest"], digests)],
-        folded=[
-            *settings(material.given),
-            *(
-                page_training.metrics_table(material, [stage], f"Numbers of {stage}")
-                for stage in sorted(material.reports)
-            ),
-        ],
-    )
-
-
-def settings(given: Mapping[str, Any]) -> list[Table]:
-    """What decides results (params.yaml), and what the hardware decides (the profile)."""
-
-    def table(title: str, caption: str, wanted: Mapping[str, Any]) -> Table:
-        rows = [(name, cells([value])) for name, value in flatten(wanted)]
-        return Table(title, caption, ["Parameter", "Value"], rows)
-
-    profile = given.get("profile", "")
-    science = {name: value for name, value in given.items() if name not in PROFILE}
-    hardware = {name: value for name, value in given.items() if name in PROFILE}
-    return [
-        table("All parameters", "From params.yaml.", science),
-        table("All values of the profile", f"From stages/profiles/{profile}.yaml.", hardware),
-    ]
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested parameters as dotted names, sorted."""
-    rows: list[tuple[str, str]] = []
-    for name in sorted(values):
-        value = values[name]
-        if isinstance(value, Mapping) and value:
-            rows += flatten(value, f"{prefix}{name}.")
-        else:
-            rows.append((prefix + name, wording.as_text(value)))
-    return rows
-
-
 def summary(material: Material) -> str:
     """The findings as Markdown for Git: numbers, and no text of a student."""
     head, text = notice(material)
     lines = ["# Results", "", f"**{head}.** {text}", ""]
-    results = page_results.results(material)
-    for found in results.findings:
-        lines += [f"{found.title}:", ""]
-        lines += [*(f"- {sentence}" for _, sentence in found.sentences), ""]
-    for table in results.tables[:3]:
-        lines += [*markdown(table), ""]
+    for part in told(material):
+        lines += [f"## {part.title}", ""]
+        for found in part.findings:
+            lines += [*bullets(found), ""]
+        for table in part.tables:
+            lines += [*markdown(table), ""]
     lines += ["The full report is `reports/index.html`.", ""]
     return "\n".join(lines)
+
+
+def told(material: Material) -> list[Part]:
+    """The parts of the page that the summary repeats; they hold numbers only."""
+    results = page_results.results(material)
+    return [*results.parts, page_fitness.gate(material), page_audit.audit(material)]
+
+
+def bullets(found: Findings) -> list[str]:
+    """Findings as a list in Markdown."""
+    return [f"{found.title}:", "", *(f"- {sentence}" for _, sentence in found.sentences)]
 
 
 def markdown(table: Table | Missing) -> list[str]:

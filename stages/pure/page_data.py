@@ -1,4 +1,4 @@
-"""The part of the page on data: from exports to questions."""
+"""Section 5 of the page: what was dropped on the way, and why?"""
 
 from typing import Any
 
@@ -8,20 +8,42 @@ from schemas.questions import SPLITS
 from schemas.rejects import REASONS
 from stages.pure import wording
 from stages.pure.material import Material
-from stages.pure.views import Cell, Missing, Section, Table, cells
+from stages.pure.page_means import heading, places
+from stages.pure.views import Cell, Missing, Part, Section, Table, cells
 
 
-def data(material: Material) -> Section:
+def dropped(material: Material) -> Section:
+    """Rows of the exports, candidates in no pair, and texts that a scorer could not rate."""
+    return Section(
+        "dropped",
+        "What was dropped, and why?",
+        [
+            Part("Rows of the exports", tables=[rejected(material)]),
+            Part(
+                "Texts in no pair",
+                tables=[material.show("texts in no pair", ["drops"], drop_table)],
+            ),
+            Part(
+                "Texts without a value",
+                ["A failure is counted here, and is in no mean: it is never a zero."],
+                tables=[
+                    material.show("unscored candidates", ["scores"], unscored_table),
+                    material.show("explanations without a value", ["evaluations"], null_table),
+                ],
+            ),
+        ],
+    )
+
+
+def rejected(material: Material) -> Table | Missing:
     """From the rows of the exports to the questions of each split, per course."""
     table = material.show("rows per course", ["questions"], lambda questions: questions)
-    if not isinstance(table, Missing):
-        rejects = material.tables["rejects"]
-        table = (
-            Missing("rows per course", rejects)
-            if isinstance(rejects, str)
-            else waterfall(table, rejects)
-        )
-    return Section("data", "What was in the exports?", tables=[table])
+    if isinstance(table, Missing):
+        return table
+    rejects = material.tables["rejects"]
+    if isinstance(rejects, str):
+        return Missing("rows per course", rejects)
+    return waterfall(table, rejects)
 
 
 def waterfall(questions: pd.DataFrame, rejects: pd.DataFrame) -> Table:
@@ -50,3 +72,47 @@ def waterfall(questions: pd.DataFrame, rejects: pd.DataFrame) -> Table:
     caption = "A cluster of near-identical questions lies in one "
     caption += "split; courses may share one, so columns need not add up."
     return Table("Rows and questions per course", caption, ["Step", "all", *names], rows)
+
+
+def drop_table(drops: pd.DataFrame) -> Table:
+    """Texts in no pair by reason and origin."""
+    counts = drops.groupby(["reason", "origin"]).size().unstack(fill_value=0).sort_index()
+    rows = [
+        (wording.named(reason), cells(wording.number(n, "n") for n in counts.loc[reason]))
+        for reason in counts.index
+    ]
+    head = ["Reason", *map(wording.named, counts.columns)]
+    return Table("Texts in no pair", "By reason and origin.", head, rows)
+
+
+def unscored_table(scores: pd.DataFrame) -> Table:
+    """Candidates and negatives by scorer and reason of a missing score."""
+    lost = scores[scores.value.isna()]
+    rows = [
+        (
+            wording.named(scorer),
+            cells([wording.role(str(role)), wording.named(reason), f"{len(part)}"]),
+        )
+        for (scorer, role, reason), part in lost.groupby(["scorer", "role", "reason"])
+    ]
+    rows = rows or [("none", cells([wording.NONE, wording.NONE, "0"]))]
+    caption = f"Of {wording.number(len(scores), 'n')} scores of candidates and negatives. A text "
+    caption += "without a score of the reward is in no pair."
+    return Table("Candidates without a score", caption, ["Scorer", "Role", "Reason", "Texts"], rows)
+
+
+def null_table(evaluations: pd.DataFrame) -> Table:
+    """Explanations of the test questions without a value, by metric, reason and policy."""
+    lost = evaluations[evaluations.value.isna()]
+    shown = places(evaluations)
+    rows = []
+    for (metric, reason), part in lost.groupby(["metric", "reason"]):
+        by_place = part.value_counts(["policy", "decoding"])
+        counts = [int(by_place.get((policy, decoding), 0)) for policy, decoding, _ in shown]
+        label = f"{heading(str(metric))}: {wording.named(reason)}"
+        rows.append((label, cells(wording.number(count, "n") for count in counts)))
+    rows = rows or [("none", cells("0" for _ in shown))]
+    caption = "Of the test questions, texts by metric and reason; a metric that is not here has a "
+    caption += "value for every text."
+    head = ["Metric: reason", *(label for _, _, label in shown)]
+    return Table("Explanations without a value", caption, head, rows)

@@ -62,11 +62,11 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
-def mean_cell(row: dict[str, Any] | None) -> Cell:
-    """A mean with its interval and its nulls as note."""
+def mean_cell(row: dict[str, Any] | None, unit: str | None = None) -> Cell:
+    """A mean with its interval and its nulls as note. unit: of the metric, unless given."""
     if row is None:
         return Cell(wording.NONE)
-    unit = METRICS[row["metric"]].unit
+    unit = unit or METRICS[row["metric"]].unit
     notes = [wording.limits(row["low"], row["high"], unit)]
     notes += [f"{row['null_n']} without value"] if row["null_n"] else []
     return Cell(wording.number(row["mean"], unit), "; ".join(filter(None, notes)))
@@ -74,6 +74,8 @@ def mean_cell(row: dict[str, Any] | None) -> Cell:
 
 def heading(metric: str) -> str:
     """A metric's label with its unit where the numbers do not show it."""
+    if metric not in METRICS:  # a scorer without a metric of the same name
+        return wording.title(wording.named(metric))
     label, unit = wording.title(METRICS[metric].label), METRICS[metric].unit
     return f"{label} (stars)" if unit == "stars" else label
 

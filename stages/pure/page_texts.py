@@ -1,6 +1,7 @@
-"""The part of the page to be read: explanations side by side, and ILearner's rounds."""
+"""The parts of the page to be read: the worst, the disputed and the drawn explanations."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -9,42 +10,101 @@ from stages.pure import prompts, wording
 from stages.pure.catalogue import METRICS
 from stages.pure.material import Material
 from stages.pure.page_means import ORDER
-from stages.pure.views import Example, Missing, Section, Table, cells
+from stages.pure.views import Example, Missing, Part, Table, cells
 
 WRITTEN = [f"explanations_{policy}" for policy in ORDER]
+TEXT = ["policy", "question_id", "decoding", "explanation_index"]
+Choice = Callable[[pd.DataFrame], list[str]]
 
 
-def texts(material: Material) -> Section:
-    """Questions drawn by a digest of their id, with what every policy says of them."""
-    found = material.show(
-        "examples", ["questions"], lambda questions: examples(questions, material)
+def worst(material: Material) -> Part:
+    """DPO's texts that the judge likes least."""
+
+    def lowest(stars: pd.DataFrame) -> list[str]:
+        dpo = stars[stars.policy == "dpo"].sort_values(["value", "question_id"])
+        return dpo.question_id.tolist()[: material.worst_examples]
+
+    return judged(material, "Worst by the judge", lowest, "The texts of DPO that the judge gives "
+                  "the fewest stars, with what the others say of the same question.")  # fmt: skip
+
+
+def disagreements(material: Material) -> Part:
+    """Questions on which the judge likes one model's text and not another's."""
+
+    def widest(stars: pd.DataFrame) -> list[str]:
+        models = stars[stars.policy != "student"]
+        wide = models.groupby("question_id").value.agg(lambda v: v.max() - v.min())
+        ordered = (
+            wide.rename("gap")
+            .reset_index()
+            .sort_values(["gap", "question_id"], ascending=[False, True])
+        )
+        return ordered[ordered.gap > 0].question_id.tolist()[: material.worst_examples]
+
+    told = "The questions on which the models' texts are farthest apart by the judge; students' "
+    told += "texts do not count here."
+    return judged(material, "Where policies disagree most", widest, told)
+
+
+def judged(material: Material, title: str, choose: Choice, told: str) -> Part:
+    """Questions chosen by the judge's stars of the first text of each policy."""
+
+    def build(questions: pd.DataFrame, evaluations: pd.DataFrame) -> list[Example] | Missing:
+        texts = first_texts(material)
+        judge = evaluations[evaluations.metric == "judge"].dropna(subset=["value"])
+        keys = [name for name in (*TEXT, "training_seed") if name in texts and name in judge]
+        stars = texts[keys].merge(judge[[*keys, "value"]], on=keys)
+        if stars.empty:
+            return Missing(title, "no text that the judge has rated is here")
+        return [example(row, texts, material) for row in of_test(questions, choose(stars))]
+
+    found = material.show(title, ["questions", "evaluations"], build)
+    is_missing = isinstance(found, Missing)
+    return Part(
+        title, [told], tables=[found] if is_missing else [], examples=[] if is_missing else found
     )
+
+
+def drawn(material: Material) -> Part:
+    """Questions drawn by a digest of their id, with what every policy says of them."""
+
+    def build(questions: pd.DataFrame) -> list[Example]:
+        texts = first_texts(material)
+        test = questions[questions.split == "test"]
+        ids = sorted(set(test.question_id) & set(texts.question_id), key=digest)
+        return [
+            example(row, texts, material) for row in of_test(questions, ids[: material.examples])
+        ]
+
+    found = material.show("examples", ["questions"], build)
     missing = [
         Missing(name.replace("_", " of "), str(table))
         for name in WRITTEN
         if isinstance(table := material.tables[name], str)
     ]
-    if isinstance(found, Missing):
-        missing.append(found)
-    return Section(
-        "examples",
-        "What do the explanations look like?",
+    return Part(
+        "Texts that nobody chose",
         ["The questions are drawn by a digest of their id, not chosen. Texts are as written."],
-        tables=missing,
-        examples=found if isinstance(found, list) else [],
+        tables=[*missing, found] if isinstance(found, Missing) else missing,
+        examples=[] if isinstance(found, Missing) else found,
     )
 
 
-def examples(questions: pd.DataFrame, material: Material) -> list[Example]:
-    """The first test questions by digest that a policy explained."""
+def first_texts(material: Material) -> pd.DataFrame:
+    """The first final text of each policy on each question, not greedy; of the first training."""
     tables = [t for name in WRITTEN if not isinstance(t := material.tables[name], str)]
     if not tables:
-        return []
+        return pd.DataFrame(columns=[*TEXT, "explanation"])
     written = pd.concat([t[t.is_final & (t.decoding != "greedy")] for t in tables])
+    order = [name for name in ("training_seed", "explanation_index") if name in written]
+    return written.sort_values(order, kind="stable").drop_duplicates(["policy", "question_id"])
+
+
+def of_test(questions: pd.DataFrame, ids: list[str]) -> list[Any]:
+    """The test questions `ids`, in this order."""
     test = prompts.distinct_questions(questions[questions.split == "test"])
-    drawn = sorted(set(test.question_id) & set(written.question_id), key=digest)
-    rows: list[Any] = test.set_index("question_id", drop=False).loc[drawn].to_dict("records")
-    return [example(row, written, material) for row in rows[: material.examples]]
+    rows: list[Any] = test.set_index("question_id", drop=False).loc[ids].to_dict("records")
+    return rows
 
 
 def digest(identifier: str) -> str:
@@ -52,10 +112,9 @@ def digest(identifier: str) -> str:
     return hashlib.sha256(identifier.encode()).hexdigest()
 
 
-def example(question: dict[str, Any], written: pd.DataFrame, material: Material) -> Example:
-    """One question and the first text of each policy, with what the scorers say of it."""
-    of_question = written[written.question_id == question["question_id"]]
-    first = of_question.sort_values("explanation_index").drop_duplicates("policy")
+def example(question: dict[str, Any], texts: pd.DataFrame, material: Material) -> Example:
+    """One question and the text of each policy, with what the scorers say of it."""
+    first = texts[texts.question_id == question["question_id"]]
     said = []
     for row in sorted(first.to_dict("records"), key=lambda row: ORDER.index(row["policy"])):
         text = row["explanation"].strip() or "(empty)"
@@ -73,8 +132,9 @@ def remarks(row: dict[str, Any], material: Material) -> str:
     if isinstance(table, str):
         return "not evaluated"
     wanted = pd.Series(True, index=table.index)
-    for column in ("policy", "question_id", "decoding", "explanation_index"):
-        wanted &= table[column] == row[column]
+    for column in (*TEXT, "training_seed"):
+        if column in table and not wording.is_missing(row.get(column)):
+            wanted &= table[column] == row[column]
     values = table[wanted].set_index("metric").value.to_dict()
     known = [m for m in material.headline if not wording.is_missing(values.get(m))]
     return " · ".join(remark(metric, values[metric]) for metric in known)
@@ -90,11 +150,10 @@ def remark(metric: str, value: float) -> str:
     return f"{label} {wording.number(value, unit)}"
 
 
-def rounds(material: Material) -> Section:
+def rounds(material: Material) -> Part:
     """What ILearner's loop did: texts per round, and how the verifier rated them."""
-    return Section(
-        "rounds",
-        "How many rounds did ILearner take?",
+    return Part(
+        "Rounds of ILearner",
         tables=[material.show("rounds of ILearner", ["explanations_ilearner"], round_table)],
     )
 

@@ -1,23 +1,30 @@
 """The part of the page on what was trained: the numbers that a training reported, and curves."""
 
-import re
 from collections.abc import Mapping
 
 import pandas as pd
 
-from schemas.metrics import METRIC_NAME
 from stages.pure import figures, wording
 from stages.pure.material import Material
-from stages.pure.views import Cell, Figure, Missing, Section, Table
+from stages.pure.views import Cell, Figure, Missing, Part, Table
 
 TRAININGS = {
     "prepare_base": "Base model",
     "train_verifier_reward": "Verifier (reward)",
     "train_verifier_judge": "Judge",
     "train_entailment": "Entailment scorer",
+    "train_solver": "Solver",
+    "train_students": "Student models",
     "train_sft": "SFT",
     "train_dpo": "DPO",
 }
+TITLES = TRAININGS | {
+    "check_verifier_reward": "Verifier (reward)",
+    "check_verifier_judge": "Judge",
+    "check_leakage_questions": "Questions",
+    "check_leakage_texts": "Texts",
+}
+RUNS = ["fold", "student"]  # columns that tell the runs of one training apart
 PANELS = {  # what is drawn of a training log, if it is there: title -> columns
     "loss": ["loss", "eval_loss"],
     "reward margin": ["rewards/margins"],
@@ -41,7 +48,7 @@ def metrics_table(
     names = sorted(set().union(*numbers.values()))
     limits = {limit for name in names for limit in limit_names(name)}
     rows = [
-        (spoken(name)[0], [number_cell(values, name) for values in numbers.values()])
+        (wording.measure(name)[0], [number_cell(values, name) for values in numbers.values()])
         for name in names
         if name not in limits
     ]
@@ -50,33 +57,26 @@ def metrics_table(
 
 
 def title_of(stage: str) -> str:
-    """A training's name on the page, or the stage's own."""
-    return TRAININGS.get(stage, stage)
-
-
-def spoken(name: str) -> tuple[str, str]:
-    """A metric's name in words, and its unit."""
-    match = re.match(METRIC_NAME, name)
-    unit = match[1] if match else "score"
-    return name.removesuffix(f"_{unit}").replace("_", " "), unit
+    """A stage's name on the page, or its own."""
+    return TITLES.get(stage, stage)
 
 
 def limit_names(name: str) -> tuple[str, str]:
     """What the limits of the metric `name` are called: x_frac has x_low_frac, x_high_frac."""
-    unit = spoken(name)[1]
+    unit = wording.measure(name)[1]
     stem = name.removesuffix(f"_{unit}")
     return f"{stem}_low_{unit}", f"{stem}_high_{unit}"
 
 
 def number_cell(numbers: Mapping[str, float], name: str) -> Cell:
     """A metric with its unit's digits, a dash if it is not there; a difference with its sign."""
-    unit, is_signed = spoken(name)[1], "_minus_" in name
+    unit, is_signed = wording.measure(name)[1], "_minus_" in name
     value, low, high = (numbers.get(n) for n in (name, *limit_names(name)))
     text = (wording.change if is_signed else wording.number)(value, unit, after=True)
     return Cell(text, wording.limits(low, high, unit, signed=is_signed))
 
 
-def training(material: Material) -> Section:
+def training(material: Material) -> Part:
     """One picture per training and panel."""
     parts: list[Figure | Missing] = []
     for stage, title in TRAININGS.items():
@@ -85,13 +85,13 @@ def training(material: Material) -> Section:
             parts.append(Missing(f"curve of {title}", curve))
         else:
             parts += curve_figures(stage, title, curve)
-    return Section("training", "How did training go?", figures=parts)
+    return Part("How training went", figures=parts, is_folded=True)
 
 
 def curve_figures(stage: str, title: str, curve: pd.DataFrame) -> list[Figure | Missing]:
     """The panels that the training log has columns for; other columns are named."""
     drawn: list[Figure | Missing] = []
-    used = {"step", "epoch", "fold"}
+    used = {"step", "epoch", *RUNS}
     for panel, wanted in PANELS.items():
         columns = [c for c in wanted if c in curve and curve[c].notna().any()]
         if "step" not in curve or not columns:
@@ -120,8 +120,8 @@ def short(value: float) -> str:
 
 
 def by_fold(curve: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The log of each fold of a cross-fitted training, or the whole log."""
-    if "fold" not in curve:
+    """The log of each fold of a cross-fitted training, of each student, or the whole log."""
+    of = next((name for name in RUNS if name in curve), None)
+    if of is None:
         return [("", curve)]
-    folds = sorted(set(curve.fold))
-    return [(f", fold {fold:.0f}", curve[curve.fold == fold]) for fold in folds]
+    return [(f", {of} {value}", rows) for value, rows in curve.groupby(of)]

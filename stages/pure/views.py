@@ -22,6 +22,7 @@ class Table:
     head: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Cell]]]
     note: str = ""  # below the table
+    style: str = ""  # "words" or "words code": cells of text, not of numbers
     kind: str = "table"
 
 
@@ -53,17 +54,26 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Section:
-    """A titled part of the page: paragraphs, what is always shown, and what unfolds."""
+class Part:
+    """One subject of a section: what is said, what is always shown, and what unfolds."""
 
-    anchor: str
     title: str
     paragraphs: Sequence[str] = ()
-    findings: Sequence["Findings"] = ()
+    findings: Sequence[Findings] = ()
     figures: Sequence[Figure | Missing] = ()
     tables: Sequence[Table | Missing] = ()
     folded: Sequence[Table | Missing] = ()
     examples: Sequence["Example"] = ()
+    is_folded: bool = False  # the whole part unfolds
+
+
+@dataclass(frozen=True)
+class Section:
+    """A question that the page answers."""
+
+    anchor: str
+    title: str
+    parts: Sequence[Part]
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,9 @@ def cells(values: Iterable[object]) -> list[Cell]:
 def gaps(sections: Iterable[Section]) -> list[Missing]:
     """Everything on the page that is missing."""
     return [
-        part
+        item
         for section in sections
-        for part in (*section.figures, *section.tables, *section.folded)
-        if isinstance(part, Missing)
+        for part in section.parts
+        for item in (*part.figures, *part.tables, *part.folded)
+        if isinstance(item, Missing)
     ]

@@ -4,9 +4,11 @@ Units are those of schemas/metrics.py. A missing number is an en dash, never 0.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from schemas.metrics import METRIC_NAME
 from stages.pure.catalogue import METRICS
 
 NONE = "–"
@@ -18,6 +20,8 @@ DIGITS |= {"stars2": 3, "seconds": 1, "temperature": 2}  # a temperature is no m
 SPACE = "\u00a0"  # keeps a number and its unit on one line
 AFTER = {"stars": " stars", "words": " words", "tokens": " tokens", "nats": " nats"}
 AFTER |= {"seconds": " s"}
+SHORT = {"mse": "MSE", "ece": "ECE"}
+SAID = {"sft": "own sample"}  # what an origin of a text is called on the page
 
 
 def is_missing(value: float | None) -> bool:
@@ -80,6 +84,29 @@ def title(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def named(name: Any) -> str:
+    """An identifier in words."""
+    return SAID.get(name, str(name).replace("_", " "))
+
+
+def measure(name: str) -> tuple[str, str]:
+    """A measure in words, and its unit if its name ends in one (schemas/metrics.py)."""
+    match = re.match(METRIC_NAME, name)
+    label = name.removesuffix(f"_{match[1]}") if match else name
+    spoken = " ".join(SHORT.get(word, word) for word in label.split("_"))
+    return spoken, match[1] if match else "score"
+
+
+def role(name: str) -> str:
+    """What the role of a scorer is called on the page."""
+    return {"heldout": "held out"}.get(name, name)
+
+
+def trainings(row: Mapping[str, Any]) -> int:
+    """How many trainings a row of Comparisons is over; 1 if it does not say."""
+    return 1 if is_missing(row.get("seeds_n")) else int(row["seeds_n"])
+
+
 def verdict(row: Mapping[str, Any]) -> tuple[str, str]:
     """What a row of Comparisons says, and its tone: up, down, flat or none.
 
@@ -117,7 +144,9 @@ def compared(
     text = f"{title(label)}: {said}. {names[0]} {a}, {names[1]} {b}, difference "
     text += change(row["difference"], unit, after=True)
     if between := limits(row["low"], row["high"], unit, signed=True):
-        text += f" ({confidence} interval {between})"
+        many = trainings(row)
+        over = f", over questions and {many} trainings" if many > 1 else ""
+        text += f" ({confidence} interval {between}{over})"
     return f"{text}."
 
 
