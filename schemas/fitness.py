@@ -19,6 +19,7 @@ MEASURES = {  # measure -> unit of value, low, high and limit
     "mse": "stars2",
     "mse_minus_mean_predictor": "stars2",  # below 0 is better than a constant
     "ece": "stars",
+    "score_error": "stars",  # standard error of a score, without the ratings' own noise
     "swap_accuracy": "frac",  # own text above another question's
     "swap_spearman_drop": "corr",
 }

@@ -129,13 +129,14 @@ def main() -> None:
             )
         fixed = shared(run)
         run.reads(*registry.folders(fixed.reward.scorers))
-        tables, sizes = [explaining.nothing()], {}
+        tables = [explaining.nothing()]
+        sizes: dict[str, float] = {"seeds_n": 1 + len(seeds)}
         for seed in seeds:
             table, pairs_n = train_once(run, fixed, seed)
             tables.append(table)
             sizes[f"seed_{seed}_pairs_n"] = pairs_n
         run.write(Explanations, pd.concat(tables, ignore_index=True), "repeats")
-        run.report({"seeds_n": 1 + len(seeds)} | sizes)
+        run.report(sizes)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from schemas.base import Table
 from schemas.candidates import Candidates
 from schemas.errors import InputError
 from schemas.leakage import Leakage
@@ -112,7 +113,7 @@ def rows_with(split: str, text: str) -> pd.DataFrame:
     rows = invented.questions()
     first = rows.index[rows.split == split][0]
     texts = rows.explanation.mask(rows.index == first, text)
-    return rows.assign(explanation=texts, explanation_words_n=texts.str.split().str.len())
+    return rows.assign(explanation=texts, explanation_words_n=texts.map(lambda t: len(t.split())))
 
 
 def check_texts(rows: pd.DataFrame, **changed: pd.DataFrame) -> None:
@@ -200,7 +201,7 @@ def test_a_long_text_is_named_by_its_start():
 
 @pytest.mark.parametrize("split", ["judge", "validation", "test"])
 @pytest.mark.parametrize("schema", [Candidates, Negatives, Scores, Preferences])
-def test_a_row_of_any_training_table_outside_train_is_named(schema: type, split: str):
+def test_a_row_of_any_training_table_outside_train_is_named(schema: type[Table], split: str):
     tables = {
         t.table_name(): invented.tables()[t, None]
         for t in (Candidates, Negatives, Scores, Preferences)

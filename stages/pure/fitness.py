@@ -42,6 +42,12 @@ def passed(fitness: pd.DataFrame) -> bool:
     return len(checks) > 0 and bool(checks.is_met.all())
 
 
+def score_error(fitness: pd.DataFrame) -> float:
+    """Standard error of one score of the model, stars; NaN if the table has none."""
+    is_error = (fitness.predictor == "model") & (fitness.measure == "score_error")
+    return float(fitness.value[is_error].mean())
+
+
 def verdict(fitness: pd.DataFrame) -> str:
     """One line: "fit", or each check that failed with its value, interval and limit."""
     if passed(fitness):

@@ -80,7 +80,7 @@ def without(reward: Reward, scorer: str) -> Reward:
 
     A length penalty alone is no reward.
     """
-    left = {
+    left: dict[str, Any] = {
         part: {name: value for name, value in getattr(reward, part).items() if name != scorer}
         for part in ("sum", "product", "at_least")
     }

@@ -14,6 +14,7 @@ import pandas as pd
 
 from stages.pure import calibration, stats
 from stages.pure.rank_correlation import Ranks, correlation, partial_correlation, rank_intervals
+from stages.pure.score_error import standard_error
 from stages.pure.stats import Interval
 
 BASELINES = {"question_only": "question_only", "words": "words_n", "bag_of_words": "bag_of_words"}
@@ -39,7 +40,10 @@ def measure(
     predicted, rating = scored.predicted.to_numpy(float), scored.rating.to_numpy(float)
     clusters = scored.cluster_id.to_numpy()
     ece = calibration.calibration_error(predicted, rating, clusters, bins, *how)
-    return pd.DataFrame([*found, entry("model", "ece", "all", ece, clusters)])
+    error = standard_error(predicted, rating, scored.ratings_n.to_numpy(float))
+    of_score = Interval(error, np.nan, np.nan, np.nan)
+    found += [entry("model", "ece", "all", ece, clusters)]
+    return pd.DataFrame([*found, entry("model", "score_error", "all", of_score, clusters)])
 
 
 def entry(

@@ -5,6 +5,7 @@ for a tie. The judge's scores are in stars.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -152,13 +153,14 @@ def win_rates(evaluations: pd.DataFrame, scorers: list[str], how: Resampling) ->
     scores and words alike. Pairs of policies without a common question are left out.
     """
     wanted = evaluations[evaluations.metric.isin([*scorers, "words"])]
-    pairs = comparison.all_pairs(wanted, []).eval("change = value_a - value_b")
+    found = comparison.all_pairs(wanted, [])
+    pairs = found.assign(change=found.value_a - found.value_b)
     keys = ["question_id", "cluster_id", "training_seed"]
     rows = []
     for place, group in pairs.groupby(comparison.PAIR, sort=True):
         table = group.pivot(index=keys, columns="metric", values="change").reset_index()
         for scorer in [name for name in scorers if name in table]:
-            row: dict[str, str | float] = dict(zip(comparison.PAIR, place, strict=True))
+            row: dict[str, Any] = dict(zip(comparison.PAIR, list(place), strict=True))
             change = table[scorer].to_numpy(float)
             compared = table.assign(verdict=verdicts(change), longer=table.words)
             measures = strengths(change[~np.isnan(change)]) | {"position_bias_frac": NAN}
