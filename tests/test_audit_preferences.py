@@ -240,7 +240,7 @@ def test_the_order_of_the_rows_does_not_matter():
     turned = table.sample(frac=1, random_state=1)
     key = Preferences.primary_key()
     found = [run_audit(t.sort_values(key, ignore_index=True)) for t in (table, turned)]
-    pd.testing.assert_frame_equal(*found)
+    pd.testing.assert_frame_equal(found[0], found[1])
 
 
 # ---- parameters, stage ----------------------------------------------------------------------
