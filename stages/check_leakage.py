@@ -64,10 +64,15 @@ def pairs_of_questions(rows: pd.DataFrame, encoder: Encoder) -> pd.DataFrame:
 def pairs_of_texts(
     rows: pd.DataFrame, tables: dict[str, pd.DataFrame], min_words: int, encoder: Encoder
 ) -> pd.DataFrame:
-    """Each candidate and negative beside the nearest judge and test student's explanation."""
+    """Each candidate and negative beside the nearest judge and test student's explanation.
+
+    Only texts that share words with one of the other side.
+    """
     held_out = leakage.student_texts(rows, min_words)
     trained = [leakage.training_texts(table, name, min_words) for name, table in tables.items()]
     left = pd.concat(trained, ignore_index=True)
+    is_left, is_right = leakage.shares_words(left, held_out)
+    left, held_out = left[is_left], held_out[is_right]
     vectors = similarity.embed(encoder, [*left.text, *held_out.text])
     own, others = vectors[: len(left)], vectors[len(left) :]
     found = []
@@ -96,6 +101,16 @@ def check_splits(tables: dict[str, pd.DataFrame], questions: pd.DataFrame) -> No
             f"is in split '{first['split']}', not train ({leaks.question_id.nunique()} such "
             "questions). Run `dvc repro sample_candidates`."
         )
+
+
+def check_params(params: Params) -> None:
+    """Raise InputError for a limit that nothing could be below, and for texts of no word."""
+    for name in ("max_question_similarity", "max_text_similarity", "min_text_words"):
+        if not getattr(params, name) > 0:
+            raise InputError(
+                f"params.yaml: check_leakage.{name}: {getattr(params, name)} is not above 0. "
+                "A similarity above 1 switches its check off."
+            )
 
 
 def finish(run: Run[Params], item: str, pairs: pd.DataFrame, sizes: dict[str, float]) -> None:
@@ -136,7 +151,7 @@ def check_texts(run: Run[Params]) -> None:
         "max_text_similarity",
         "Find where the text came from and drop it there.",
     )
-    finish(run, "texts", pairs, {"texts_n": pairs.text_id.nunique()})
+    finish(run, "texts", pairs, {"texts_n": sum(map(len, tables.values()))})
 
 
 CHECKS = {"questions": check_questions, "texts": check_texts}
@@ -147,6 +162,7 @@ def main(item: str) -> None:
     if item not in CHECKS:
         raise InputError(f"check_leakage: unknown item '{item}'. Use one of {sorted(CHECKS)}.")
     with stage_run("check_leakage", Params, item) as run:
+        check_params(run.params)
         CHECKS[item](run)
 
 

@@ -239,8 +239,8 @@ def test_the_order_of_the_rows_does_not_matter():
     table = pairs(60)
     turned = table.sample(frac=1, random_state=1)
     key = Preferences.primary_key()
-    one, other = (run_audit(t.sort_values(key, ignore_index=True)) for t in (table, turned))
-    pd.testing.assert_frame_equal(one, other)
+    found = [run_audit(t.sort_values(key, ignore_index=True)) for t in (table, turned)]
+    pd.testing.assert_frame_equal(found[0], found[1])
 
 
 # ---- parameters, stage ----------------------------------------------------------------------

@@ -29,6 +29,7 @@ SECTION = yaml.safe_load((ROOT / "params.yaml").read_text())["check_leakage"]
 ENCODER = yaml.safe_load((ROOT / "stages/profiles/tiny.yaml").read_text())["encoder"]
 PARAMS = Params(**SECTION)
 READER = Encoder(**ENCODER)
+TRAINING: tuple[type[Table], ...] = (Candidates, Negatives, Scores, Preferences)
 SIMILARITY = yaml.safe_load((ROOT / "params.yaml").read_text())["prepare_questions"]
 PLANTED = "Most of the ATP of a cell is made in the mitochondrion because its inner membrane works"
 
@@ -113,7 +114,7 @@ def rows_with(split: str, text: str) -> pd.DataFrame:
     rows = invented.questions()
     first = rows.index[rows.split == split][0]
     texts = rows.explanation.mask(rows.index == first, text)
-    return rows.assign(explanation=texts, explanation_words_n=texts.map(lambda t: len(t.split())))
+    return rows.assign(explanation=texts, explanation_words_n=[len(text.split()) for text in texts])
 
 
 def check_texts(rows: pd.DataFrame, **changed: pd.DataFrame) -> None:
@@ -177,7 +178,6 @@ def test_equal_texts_are_refused_even_if_the_encoder_found_them_different():
             "is_same_text",
         ],
     )
-    pair.columns = [*leakage.TEXTS, "other_id", "other_split", "other_text", *pair.columns[-2:]]
     assert "similarity 0.1000" in message(lambda: leakage.check(pair, 0.9, "x", "Do."))
     leakage.check(pair.assign(is_same_text=False), 0.9, "x", "Do.")
 
@@ -191,6 +191,34 @@ def test_without_long_texts_nothing_is_compared_and_the_table_is_empty():
     artifacts.validate(Leakage, artifacts.conform(Leakage, table), Path("leakage"))
 
 
+def test_only_texts_that_share_words_are_read():
+    left = pd.DataFrame(
+        {"text": [PLANTED, "courts decide what the law means in one case", PLANTED]}
+    )
+    right = pd.DataFrame({"text": ["leaves fall in autumn when days get short", f"So {PLANTED}"]})
+    is_left, is_right = leakage.shares_words(left, right)
+    assert (is_left.tolist(), is_right.tolist()) == ([True, False, True], [False, True])
+    is_left, is_right = leakage.shares_words(left.iloc[:0], right)
+    assert (is_left.tolist(), is_right.tolist()) == ([], [False, False])
+
+
+def test_shared_words_are_found_across_blocks(monkeypatch: pytest.MonkeyPatch):
+    left = pd.DataFrame({"text": [f"{PLANTED} {i}" for i in range(5)] + ["nothing alike ... !"]})
+    right = pd.DataFrame({"text": [f"{PLANTED} 4", "... ! ?"]})
+    whole = leakage.shares_words(left, right)
+    monkeypatch.setattr(leakage, "BLOCK", 2)
+    for own, expected in zip(leakage.shares_words(left, right), whole, strict=True):
+        assert own.tolist() == expected.tolist()
+    assert whole[0].tolist() == [True] * 6
+
+
+@pytest.mark.parametrize("name", ["max_question_similarity", "max_text_similarity"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_a_limit_that_nothing_is_below_is_refused(name: str, value: float):
+    changed = Params(**(SECTION | {name: value}))
+    assert f"check_leakage.{name}: {value}" in message(lambda: check_leakage.check_params(changed))
+
+
 def test_a_long_text_is_named_by_its_start():
     assert leakage.short("a b\n" * 100) == ("a b " * 25)[:99] + "…"
     assert leakage.short(" a\n b ") == "a b"
@@ -200,18 +228,13 @@ def test_a_long_text_is_named_by_its_start():
 
 
 @pytest.mark.parametrize("split", ["judge", "validation", "test"])
-@pytest.mark.parametrize("schema", [Candidates, Negatives, Scores, Preferences])
+@pytest.mark.parametrize("schema", TRAINING)
 def test_a_row_of_any_training_table_outside_train_is_named(schema: type[Table], split: str):
-    tables = {
-        t.table_name(): invented.tables()[t, None]
-        for t in (Candidates, Negatives, Scores, Preferences)
-    }
-    rows = invented.questions()
-    check_splits(tables, rows)
+    rows, name = invented.questions(), schema.table_name()
+    check_splits({t.table_name(): invented.tables()[t, None] for t in TRAINING}, rows)
     moved = rows.assign(split=rows.split.mask(rows.question_id == "q1", split))
-    own = {schema.table_name(): tables[schema.table_name()]}
-    told = message(lambda: check_splits(own, moved))
-    assert f"question q1 of data/{schema.table_name()}.parquet" in told
+    told = message(lambda: check_splits({name: invented.tables()[schema, None]}, moved))
+    assert f"question q1 of data/{name}.parquet" in told
     assert f"split '{split}'" in told
 
 

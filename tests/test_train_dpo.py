@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
+from schemas.leakage import Leakage
+from schemas.pair_audit import PairAudit
 from schemas.preferences import Preferences
 from schemas.questions import Questions
 from stages import train_dpo as stage
@@ -102,6 +104,7 @@ def test_policy_and_reference_start_as_the_same_model(run_stage: Stage):
     weights = "adapter_model.safetensors"
     assert tree_bytes(stage.FOLDER)[weights] == tree_bytes(stage.PARENT)[weights]
     inputs = [Questions.path(), Preferences.path(), checkpoints.BASE_DIR, stage.PARENT]
+    inputs += [PairAudit.path(), Leakage.path("texts")]
     assert recorded.inputs == inputs
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
+from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages import train_sft
 from stages.pure.prompts import render_prompt
@@ -137,7 +138,7 @@ def test_the_adapter_learns_and_the_same_seed_gives_the_same_bytes(
     numbers = reported("train_sft")
     assert numbers["loss_last_nats"] < numbers["loss_first_nats"]
     assert numbers["eval_loss_last_nats"] < numbers["eval_loss_first_nats"]
-    assert recorded.inputs == [Questions.path(), checkpoints.BASE_DIR]
+    assert recorded.inputs == [Questions.path(), Leakage.path("questions"), checkpoints.BASE_DIR]
     assert train_sft.FOLDER in recorded.outputs
     first = tree_bytes(train_sft.FOLDER) | tree_bytes(Path("reports"))
     assert not [name for name, data in first.items() if str(checkout).encode() in data]

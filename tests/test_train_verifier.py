@@ -10,6 +10,7 @@ import pytest
 
 from schemas.errors import InputError
 from schemas.predictions import Predictions
+from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages import train_verifier
 from stages.pure.claims import Claim, claim_key
@@ -163,7 +164,7 @@ def test_the_curve_says_which_half_it_is_of(spy: Spy, run_stage: Stage):
 def test_the_verifier_stands_on_the_generators_base(spy: Spy, run_stage: Stage):
     recorded = run_stage(train_verifier.main, "reward", **SECTION)
     assert spy.backbones == [MODEL, MODEL]
-    assert recorded.inputs == [Questions.path(), checkpoints.BASE_DIR]
+    assert recorded.inputs == [Questions.path(), Leakage.path("questions"), checkpoints.BASE_DIR]
     assert Path("models/verifier_reward") in recorded.outputs
     for _, _, manifest in spy.saved:
         assert manifest["base"]["md5"] == checkpoints.dvc_md5(checkpoints.BASE_DIR)
@@ -186,7 +187,7 @@ def test_the_judge_learns_from_its_split_alone(judge: JudgeSpy, run_stage: Stage
     data = {"data/questions.parquet": checkpoints.dvc_md5(Questions.path())}
     wanted = {"split": "judge", "rows_n": 8, "data": data}
     assert judge.saved == [("models/verifier_judge", wanted)]
-    assert recorded.inputs == [Questions.path()]
+    assert recorded.inputs == [Questions.path(), Leakage.path("questions")]
 
 
 def test_the_judge_is_a_rating_by_the_encoder(judge: JudgeSpy, run_stage: Stage):

@@ -46,7 +46,7 @@ def embed(how: Encoder, texts: Sequence[str]) -> np.ndarray:
             total = torch.einsum("btd,bt->bd", hidden, batch["attention_mask"].float())
             vectors[chunk] = torch.nn.functional.normalize(total, dim=1).cpu().numpy()
     place = {text: i for i, text in enumerate(distinct)}
-    return vectors[[place[text] for text in texts]]
+    return vectors[np.array([place[text] for text in texts], dtype=int)]
 
 
 def embed_parts(how: Encoder, parts: Sequence[Sequence[str]]) -> np.ndarray:
