@@ -6,6 +6,8 @@ report; `dvc.yaml` says what each reads and writes.
     prepare_base           texts, or a hub model  -> models/base
     train_verifier         questions, base        -> models/verifier_reward, verifier_judge
     train_entailment       questions              -> models/entailment
+    train_solver           questions              -> models/solver
+    train_students         questions              -> models/students
     train_sft              questions, base        -> models/sft
     sample_candidates      questions, sft         -> candidates
     make_negatives         questions, candidates  -> negatives
