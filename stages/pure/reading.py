@@ -17,10 +17,40 @@ from stages.pure.prompts import LETTERS
 
 Row = Mapping[Any, Any]  # of `questions`
 Exercise = tuple[dict[Any, Any], str, str]  # question, explanation ("" for none), answer
-SYLLABLES = [c + v for c in "bdfgklmnprstvz" for v in ("a", "e", "i", "o", "u", "an", "er", "is")]
-INVENTED_FRAC = 0.3  # options made of syllables: words that no vocabulary holds
+INVENTED_FRAC = 0.3  # of options: pieces of words put together, which no vocabulary holds
+SCRAMBLED_FRAC = 0.15  # of explanations: all words but the options are drawn anew
+ANNOUNCED_FRAC = 0.5  # of explanations: the sentence that names the key is one of ANNOUNCED
 MAX_WORDS = 3  # of an option made of drawn words
-FRAME_WORDS = (6, 3)  # kept before and after the key
+FRAME_WORDS = (6, 3)  # kept before and after the key in a short exercise
+# How an answer is announced in English; students of a course know more ways than its notes show.
+ANNOUNCED = (
+    "the answer is {}",
+    "the right answer is {}",
+    "the correct answer is {}",
+    "the correct option is {}",
+    "the answer would be {}",
+    "the right one is {}",
+    "it is {}",
+    "it has to be {}",
+    "it must be {}",
+    "this is {}",
+    "so it is {}",
+    "that is why {} is right",
+    "{} is correct",
+    "{} is the right answer",
+    "{} is the best answer",
+    "therefore {} fits best",
+    "only {} fits here",
+    "I chose {}",
+    "choose {}",
+    "I would take {}",
+    "you can only pick {}",
+    "it is called {}",
+    "this is known as {}",
+    "we call it {}",
+    "the term for this is {}",
+    "what is meant here is {}",
+)
 
 
 @dataclass(frozen=True)
@@ -31,24 +61,27 @@ class Material:
     phrases: list[str]  # options of all rows
     words: list[str]  # of the phrases
     frames: list[tuple[str, str]]  # what stands before and after a key
+    said: list[str]  # words of explanations
 
 
 def material(rows: Sequence[Row]) -> Material:
-    """The material that rows of `questions` give; those that name no key by its text give none."""
+    """What rows of `questions` give; a row whose explanation names no key is no exercise."""
     found = [(row, frames_of(row)) for row in rows]
     phrases = sorted({option for row in rows for option in prompts.options(row)})
+    announced = [tuple(part.strip() for part in text.split("{}")) for text in ANNOUNCED]
     return Material(
         rows=[row for row, frames in found if frames],
         phrases=phrases,
         words=sorted({word for phrase in phrases for word in phrase.split()}),
-        frames=[frame for _, frames in found for frame in frames],
+        frames=[frame for _, frames in found for frame in frames] + announced,
+        said=sorted({word for row in rows for word in row["explanation"].split()}),
     )
 
 
 def frames_of(row: Row) -> list[tuple[str, str]]:
     """The words before and after the key in each sentence that names it once."""
     found = []
-    for sentence in re.split(r"(?<=[.?!]) ", row["explanation"]):
+    for sentence in sentences(row["explanation"]):
         spans = masking.phrase_spans(sentence, prompts.key_text(row))
         if len(spans) == 1:
             ((start, end),) = spans
@@ -58,16 +91,21 @@ def frames_of(row: Row) -> list[tuple[str, str]]:
     return found
 
 
+def sentences(text: str) -> list[str]:
+    """`text` cut after each full stop, question mark and exclamation mark."""
+    return re.split(r"(?<=[.?!]) ", text)
+
+
 def short_exercise(given: Material, rng: np.random.Generator) -> Exercise:
     """Two or three words to choose from, and a few words that name one of them.
 
     Copying is learnt on these in a hundred batches, and hardly at all on whole explanations.
     """
-    count = int(rng.integers(2, 4))
-    options = [given.words[i] for i in rng.choice(len(given.words), count, replace=False)]
-    right = int(rng.integers(count))
+    options = [given.words[i] for i in rng.choice(len(given.words), 3, replace=False)]
+    options = options[: int(rng.integers(2, 4))]
+    right = int(rng.integers(len(options)))
     before, after = given.frames[int(rng.integers(len(given.frames)))]
-    question = {"stem": "?", "options_n": count, "key": LETTERS[right]}
+    question = {"stem": "?", "options_n": len(options), "key": LETTERS[right]}
     question |= {f"option_{LETTERS[i].lower()}": text for i, text in enumerate(options)}
     return question, f"{before} {options[right]} {after}".strip(), options[right]
 
@@ -90,8 +128,39 @@ def exercise(given: Material, explained_frac: float, rng: np.random.Generator) -
     question["key"] = place[row["key"]]
     if rng.random() >= explained_frac:
         return question, "", after[int(rng.integers(count))]
-    text = masking.substitute(moved(row["explanation"], place), instead)
-    return question, text, after[right]
+    text = announced(moved(row["explanation"], place), before[right], rng)
+    text = scrambled(text, before, given, rng)
+    return question, masking.substitute(text, instead), after[right]
+
+
+def announced(text: str, key: str, rng: np.random.Generator) -> str:
+    """`text`, or as often with one of ANNOUNCED in place of the first sentence that names `key`."""
+    if rng.random() >= ANNOUNCED_FRAC:
+        return text
+    found = sentences(text)
+    named = [i for i, sentence in enumerate(found) if masking.phrase_spans(sentence, key)]
+    if named:
+        said = ANNOUNCED[int(rng.integers(len(ANNOUNCED)))].format(key)
+        found[named[0]] = f"{said[0].upper()}{said[1:]}."
+    return " ".join(found)
+
+
+def scrambled(text: str, options: Sequence[str], given: Material, rng: np.random.Generator) -> str:
+    """`text`, or as often other words around its options.
+
+    So a student learns to look for an option in the text, and not for the words by which the
+    students of one course announce it.
+    """
+    if rng.random() >= SCRAMBLED_FRAC:
+        return text
+    found, spans = [], sorted(span for o in options for span in masking.phrase_spans(text, o))
+    place = 0
+    for start, end in [*spans, (len(text), len(text))]:
+        count = len(text[place:start].split())
+        found += [given.said[i] for i in rng.integers(len(given.said), size=count)]
+        found += [text[start:end]] if end > start >= place else []
+        place = max(place, end)
+    return " ".join(found)
 
 
 def moved(text: str, place: Mapping[str, str]) -> str:
@@ -106,8 +175,7 @@ def drawn(count: int, given: Material, rng: np.random.Generator) -> list[str]:
     while len(found) < count:
         kind = rng.random()
         if kind < INVENTED_FRAC:
-            parts = rng.integers(len(SYLLABLES), size=int(rng.integers(2, 5)))
-            option = "".join(SYLLABLES[i] for i in parts)
+            option = "".join(piece(given, rng) for _ in range(int(rng.integers(2, 5))))
         elif kind < (1 + INVENTED_FRAC) / 2:
             option = given.phrases[int(rng.integers(len(given.phrases)))]
         else:
@@ -115,3 +183,11 @@ def drawn(count: int, given: Material, rng: np.random.Generator) -> list[str]:
             option = " ".join(given.words[i] for i in chosen)
         found += [option] if option not in found else []
     return found
+
+
+def piece(given: Material, rng: np.random.Generator) -> str:
+    """Two to four letters out of a word, case-folded."""
+    word = given.words[int(rng.integers(len(given.words)))].casefold()
+    size = int(rng.integers(2, 5))
+    start = int(rng.integers(max(1, len(word) - size + 1)))
+    return word[start : start + size]
