@@ -8,6 +8,8 @@ report; `dvc.yaml` says what each reads and writes.
     train_verifier         questions, base        -> models/verifier_*, predictions_*
     check_verifier         predictions, questions -> fitness_reward, fitness_judge
     train_entailment       questions              -> models/entailment
+    train_solver           questions              -> models/solver
+    train_students         questions              -> models/students
     train_sft              questions, base        -> models/sft
     sample_candidates      questions, sft         -> candidates
     make_negatives         questions, candidates  -> negatives

@@ -24,7 +24,7 @@ from stages.runtime import artifacts
 from stages.runtime.run import start
 
 PARAMS, PROFILES = Path("params.yaml"), Path("stages/profiles")
-SECTIONS = ("model", "encoder")
+SECTIONS = ("model", "encoder")  # and every student of "students"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -63,11 +63,18 @@ def first_line(error: Exception) -> str:
 
 
 def set_revision(text: str, section: str, revision: str) -> str:
-    """The profile's text with `revision` on the revision line of `section`; the rest as it was."""
-    inside = r"(?:(?:[ #][^\n]*)?\n)*?"  # indented lines, comments and empty lines
-    found = re.search(rf"(?m)^{section}:[^\n]*\n{inside}  revision: *([^\s#]+)", text)
+    """The profile's text with `revision` on the revision line of `section`; the rest as it was.
+
+    section: a name, or one inside another ("students.student_0").
+    """
+    pattern = "(?m)^"
+    for depth, name in enumerate([*section.split("."), "revision"]):
+        if depth:  # deeper lines, comments and empty lines may stand between
+            pattern += rf"[^\n]*\n(?:(?:{'  ' * (depth - 1)}[ #][^\n]*| *#[^\n]*)?\n)*?"
+        pattern += f"{'  ' * depth}{name}:"
+    found = re.search(pattern + r" *([^\s#]+)", text)
     if found is None:
-        raise InputError(f"{section}: the profile has no line '  revision: ...' there. Add it.")
+        raise InputError(f"{section}: the profile has no line 'revision: ...' there. Add it.")
     # quoted, because YAML reads a hash of digits, or of digits and one e, as a number
     return f'{text[: found.start(1)]}"{revision}"{text[found.end(1) :]}'
 
@@ -77,8 +84,9 @@ def pin(path: Path, revision_of: Callable[[str], str]) -> list[str]:
     text = path.read_text(encoding="utf-8")
     values: dict[str, Any] = yaml.safe_load(text)
     said = []
-    for section in SECTIONS:
-        name, before = values[section]["name"], values[section]["revision"]
+    students = {f"students.{name}": how for name, how in (values.get("students") or {}).items()}
+    for section, how in ({name: values[name] for name in SECTIONS} | students).items():
+        name, before = how["name"], how["revision"]
         if not is_on_hub(name):
             said.append(f"{section}: {name} is no hub model, nothing to pin")
             continue

@@ -95,6 +95,33 @@ def test_a_section_without_a_revision_does_not_take_the_next_ones():
         set_revision(TEXT.replace("  revision: null", "  other: null"), "model", NEW)
 
 
+STUDENTS = f"""{TEXT}students:   # two
+  student_0:
+    name: owner/model
+    # revision: in a comment
+    revision: null   # the commit
+    size: null
+  student_1:
+    name: owner/encoder
+    revision: "{OLD}"
+"""
+
+
+def test_every_student_is_pinned_in_its_own_place(path: Path):
+    path.write_text(STUDENTS)
+    said = pin(path, fake)
+    read = yaml.safe_load(path.read_text())["students"]
+    assert [student["revision"] for student in read.values()] == [NEW, OLD[::-1]]
+    assert said[2] == f"students.student_0: owner/model {NEW} (was null)"
+    assert path.read_text().count("#") == STUDENTS.count("#")
+
+
+def test_a_student_without_a_revision_does_not_take_the_next_ones():
+    broken = STUDENTS.replace("    revision: null", "    other: null")
+    with pytest.raises(InputError, match="student_0"):
+        set_revision(broken, "students.student_0", NEW)
+
+
 @pytest.mark.parametrize("name", HUB_PROFILES)
 def test_the_profiles_of_the_repository_can_be_pinned(name: str, tmp_path: Path):
     copy = tmp_path / f"{name}.yaml"
@@ -103,6 +130,8 @@ def test_the_profiles_of_the_repository_can_be_pinned(name: str, tmp_path: Path)
     said = pin(copy, lambda _: NEW)
     wanted = yaml.safe_load(before)
     wanted["model"]["revision"] = NEW
+    for student in wanted["students"].values():
+        student["revision"] = NEW
     assert yaml.safe_load(copy.read_text()) == wanted
     assert copy.read_text().count("#") == before.count("#")
     assert "nothing to pin" in said[1]  # the encoder comes in a package
@@ -138,7 +167,7 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         Hub.asked.append((self.path, self.headers.get("authorization", "")))
         name = self.path.split("?")[0].removeprefix("/api/models/")
-        if name == "HuggingFaceTB/SmolLM2-135M-Instruct":
+        if name in ("HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B"):
             self.answer(200, {"id": name, "sha": NEW, "tags": [], "siblings": []})
         elif name == "owner/no-commit":
             self.answer(200, {"id": name, "sha": None, "tags": [], "siblings": []})
@@ -203,7 +232,10 @@ def test_the_command_writes_the_commit_that_the_hub_names(checkout: Path, hub: s
     profile = yaml.safe_load((checkout / "stages/profiles/smollm2_cpu.yaml").read_text())
     assert profile["model"]["revision"] == NEW
     assert NEW in done.stdout
-    assert [path for path, _ in Hub.asked] == ["/api/models/HuggingFaceTB/SmolLM2-135M-Instruct"]
+    assert {path for path, _ in Hub.asked} == {
+        "/api/models/HuggingFaceTB/SmolLM2-135M-Instruct",
+        "/api/models/Qwen/Qwen3-0.6B",
+    }
 
 
 @pytest.mark.parametrize(

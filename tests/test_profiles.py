@@ -16,7 +16,8 @@ import yaml
 
 from stages.runtime import classifiers, distributed, encoder, params, profile
 from stages.runtime import training as trainers
-from stages.runtime.base_model import Base
+from stages.runtime.base_model import Base, Size
+from stages.runtime.students import Reading
 from tests.imports import ROOT
 
 FOLDER = ROOT / "stages/profiles"
@@ -131,9 +132,25 @@ def targets_found(model: Any) -> dict[str, int]:
 
 @each_profile
 def test_a_profile_has_every_section_and_every_key_with_its_type(name: str):
-    assert set(values(name)) == {*SECTIONS, "base"}
+    assert set(values(name)) == {*SECTIONS, "base", "students", "reading"}
     for key in SECTIONS:
         section(name, key)
+
+
+@each_profile
+def test_a_profile_has_two_students_and_only_trained_ones_have_a_size_and_lessons(name: str):
+    read = values(name)
+    found = [params.fill(profile.Student, s, how, name) for s, how in read["students"].items()]
+    assert len({(student.name, str(student.size)) for student in found}) == len(found) >= 2
+    trained = {student.name == "trained" for student in found}
+    assert trained == {read["base"] is not None}
+    if read["base"] is not None:
+        params.fill(Reading, "reading", read["reading"], name)
+        for student in found:
+            params.fill(Size, "size", student.size, name)
+    else:
+        assert read["reading"] is None
+        assert [student.size for student in found] == [None] * len(found)
 
 
 @each_profile

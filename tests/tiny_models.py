@@ -16,7 +16,8 @@ from schemas.questions import Questions
 from stages.pure.prompts import render_prompt
 from stages.runtime import base_model, checkpoints, classifiers, training
 from stages.runtime.base_model import Base
-from stages.runtime.profile import Encoder, Generation, Model, Training
+from stages.runtime.profile import Encoder, Generation, Model, Student, Training
+from stages.runtime.students import Reading
 from tests import invented
 
 MODEL = Model(
@@ -67,6 +68,25 @@ ENCODER = Encoder(
     threads=1,
     max_length=80,
     batch_size=4,
+)
+STUDENT = Student(
+    name="trained",
+    revision=None,
+    dtype="float32",
+    device="cpu",
+    threads=1,
+    attention="sdpa",
+    max_length=160,
+    batch_size=4,
+    size={"layers": 2, "width": 32, "heads": 2, "feed_forward": 64},
+)
+READING = Reading(
+    vocabulary=400,
+    short_steps=5,
+    steps=15,
+    batch_size=4,
+    muon_learning_rate=0.02,
+    adam_learning_rate=0.003,
 )
 GENERATION = Generation(batch_size=4, max_new_tokens=8)
 DECODING: dict[str, Any] = {
@@ -204,6 +224,8 @@ def profile(**model: Any) -> dict[str, Any]:
         "base": asdict(BASE),
         "encoder": asdict(ENCODER),
         "generation": asdict(GENERATION),
+        "students": {f"student_{i}": asdict(STUDENT) for i in range(2)},
+        "reading": asdict(READING),
         "decoding": DECODING,
     }
 

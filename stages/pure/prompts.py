@@ -68,6 +68,16 @@ def render_refinement(question: Mapping[Any, Any], previous: str, rating: float)
     )
 
 
+def render_exam(question: Mapping[Any, Any], explanation: str) -> str:
+    """What a student is asked: the question without its key, after an explanation or none.
+
+    The explanation comes last, so that a student who cannot know the answer reads it there.
+    """
+    lines = render_question(question).split("\n")[:-1]
+    lines += [f"Explanation: {explanation}"] if explanation else []
+    return "\n".join([*lines, "The right option is"])
+
+
 def declarative(stem: str, option: str) -> str:
     """The hypothesis of the entailment scorer: the correct answer to Q is X."""
     return f'The correct answer to "{stem}" is {option}.'

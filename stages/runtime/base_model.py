@@ -14,7 +14,7 @@ import numpy as np
 from schemas.errors import InputError
 from stages.runtime.muon import Optimizer
 from stages.runtime.packing import Document, Stream, one_per_row
-from stages.runtime.profile import Model
+from stages.runtime.profile import Model, Student
 
 PAD, EOS, USER, ASSISTANT = "<|pad|>", "<|eos|>", "<|user|>", "<|assistant|>"
 HEAD_BLOCK = 512  # tokens whose logits are in memory together
@@ -25,13 +25,19 @@ TEMPLATE = (
 
 
 @dataclass(frozen=True)
-class Base:
-    """Profile section `base`: size of the model and length of its training."""
+class Size:
+    """Shape of a model that is trained from nothing."""
 
     layers: int
     width: int
     heads: int
     feed_forward: int
+
+
+@dataclass(frozen=True)
+class Base(Size):
+    """Profile section `base`: size of the model and length of its training."""
+
     vocabulary: int
     copy_steps: int
     copy_every: int
@@ -69,7 +75,7 @@ def train_tokenizer(texts: list[str], vocabulary: int, max_length: int) -> Any:
     )
 
 
-def build_model(base: Base, model: Model, tokenizer: Any) -> Any:
+def build_model(base: Size, model: Model | Student, tokenizer: Any) -> Any:
     """A Qwen3 language model with random weights (torch's global seed)."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 

@@ -54,6 +54,21 @@ class Encoder:
 
 
 @dataclass(frozen=True)
+class Student:
+    """A small language model that reads explanations for the scorer of student utility."""
+
+    name: str  # hub id, or "trained" for one that train_students trains itself
+    revision: str | None
+    dtype: str
+    device: str
+    threads: int
+    attention: str  # sdpa or eager: options are read side by side behind a mask of our own
+    max_length: int  # tokens of question, explanation and all options
+    batch_size: int  # questions read at once
+    size: dict[str, int] | None  # layers, width, heads, feed_forward; only of a trained one
+
+
+@dataclass(frozen=True)
 class Generation:
     """How many prompts at once, and how long an answer may be."""
 
