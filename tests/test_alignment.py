@@ -109,13 +109,14 @@ def beside(part: str) -> list[float]:
     return agreement(READ[part], READ[TEXT]).tolist()
 
 
-def test_features_are_claim_option_stem_the_nearest_other_option_and_the_length():
+def test_features_are_claim_option_stem_the_nearest_other_option_lengths_and_the_vector():
     row = features(SAID, TEXT, READ)
-    assert row.shape == (FEATURES,) == (29,)
+    assert row.shape == (FEATURES + 2,) == (32,)
     assert row[:21].tolist() == beside("it is o") + beside("o") + beside("which?")
     # cosines -1 and 1; recall and precision 0.8 and -0.6
     assert row[21:28] == pytest.approx([1.0] + [0.8] * 6)
-    assert row[28] == pytest.approx(log(4))
+    assert row[28:30] == pytest.approx([log(4), log(17 + 1)])
+    assert row[30:].tolist() == list(EAST)  # the explanation's own vector
 
 
 def test_a_question_of_one_option_has_no_rival():
@@ -169,6 +170,7 @@ def test_the_claim_of_the_key():
 
 # ---- reading -------------------------------------------------------------------------------
 
+WIDTH = FEATURES + 32  # of a row of features; 32 is the width of the tiny encoder
 LIMIT = ENCODER.max_length - 2  # words of a window of the tiny encoder; two markers
 LONG = "owl " * 200
 
@@ -181,7 +183,7 @@ def asked() -> tuple[list[Claim], list[str]]:
 
 def judge(seed: int = 0) -> Scorer:
     """A judge with random weights around 2.5 stars."""
-    numbers = np.random.default_rng(seed).normal(size=FEATURES) / 5
+    numbers = np.random.default_rng(seed).normal(size=WIDTH) / 5
     return Scorer("rating", ENCODER, numbers, 2.5 - float(rows_of(*asked()).mean(0) @ numbers))
 
 
@@ -327,7 +329,7 @@ def test_the_order_of_the_pairs_does_not_change_their_features(checkout: Path):
     claims, explanations = asked()
     forward = Reader(ENCODER).features(claims, explanations)
     backward = Reader(ENCODER).features(claims[::-1], explanations[::-1])
-    assert forward.shape == (40, FEATURES)
+    assert forward.shape == (40, WIDTH)
     assert np.isfinite(forward).all()
     assert backward[::-1].tolist() == forward.tolist()
 
@@ -339,7 +341,7 @@ def test_more_pairs_than_one_block_are_all_read(checkout: Path, monkeypatch: pyt
 
 
 def test_no_pairs_have_no_values(checkout: Path):
-    assert rows_of([], []).shape == (0, FEATURES)
+    assert rows_of([], []).shape == (0, WIDTH)
     assert judge().ratings([], []).shape == (0,)
     assert entailer().probabilities([], []).shape == (0,)
 
@@ -383,7 +385,7 @@ def test_each_pair_is_read_once_for_both_scorers(checkout: Path, monkeypatch: py
     known = len(read)
     assert entailer().probabilities(claims, explanations).tolist() == first[:40].tolist()
     entailer().probabilities(claims, explanations, is_bare=True)
-    Scorer("rating", ENCODER, np.zeros(FEATURES), 1.0).ratings(claims, explanations)
+    Scorer("rating", ENCODER, np.zeros(WIDTH), 1.0).ratings(claims, explanations)
     assert len(read) == known
 
 
@@ -440,7 +442,7 @@ KNOWN, UNSEEN = slice(0, 14), slice(14, 20)
 
 def test_a_judge_learns_what_the_ratings_hang_on(checkout: Path):
     made, curve = fit("rating", ENCODER, planted(KNOWN))
-    assert made.weights.shape == (29,)
+    assert made.weights.shape == (WIDTH,)
     unseen = planted(UNSEEN)
     found = made.ratings(unseen.claims, unseen.explanations)
     # half are 4 and half 1 star, so the constant that fits best is off by 1.5
@@ -469,11 +471,55 @@ def test_the_log_goes_from_the_constant_to_the_closest_fit(
     checkout: Path, kind: str, examples: Callable[[], Examples], constant: float
 ):
     _, curve = fit(kind, ENCODER, examples())
-    assert list(curve) == ["step", "penalty", "loss", "eval_loss"]
+    assert list(curve) == ["step", "penalty", "vector_scale", "loss", "eval_loss"]
     assert curve.step.tolist() == list(range(1, len(curve) + 1))
     assert (curve.penalty.diff().dropna() < 0).all()
     assert (curve.loss.diff().dropna() < 0).all()
     assert curve[["loss", "eval_loss"]].iloc[0].tolist() == pytest.approx([constant] * 2, rel=0.05)
+
+
+def styled(count: int, share: float) -> Examples:
+    """Texts of one length and two styles: of `count`, the first `share` are rated by style."""
+    styles = [f"the {{}} lives in {place}" for place in ("old trees", "a river")]
+    texts = [styles[n % 2].format(ANIMALS[n % 20]) for n in range(count)]
+    claims = [asked()[0][0]] * count
+    stars = np.random.default_rng(0).normal(3, 1, size=count)
+    by_style = np.where(np.arange(count) % 2, 4.0, 2.0)
+    targets = np.where(np.arange(count) < share * count, by_style, stars)
+    return Examples(
+        claims, texts, targets, np.ones(count), np.array([f"c{n}" for n in range(count)])
+    )
+
+
+def blind(rows: np.ndarray) -> np.ndarray:
+    """The same features, as if every explanation agreed alike with its question."""
+    return np.concatenate([np.zeros((len(rows), FEATURES)), rows[:, FEATURES:]], axis=1)
+
+
+def test_what_only_the_text_itself_shows_is_learned_from_its_vector(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = Reader.features
+    monkeypatch.setattr(Reader, "features", lambda *given: blind(whole(*given)))
+    made, curve = fit("rating", ENCODER, styled(80, 1.0))
+    assert set(curve.vector_scale) <= set(alignment.VECTOR_SCALES[1:])
+    assert curve.eval_loss.min() < 0.2  # a constant is off by a star
+    assert made.weights[:FEATURES].tolist() == [0] * FEATURES
+
+
+def test_noise_is_not_learned_from_the_vector(checkout: Path):
+    _, curve = fit("rating", ENCODER, styled(80, 0.0))
+    best = int(curve.eval_loss.to_numpy().argmin())
+    assert curve.penalty[best] >= 100
+
+
+def test_a_scorer_says_what_the_fitted_pipeline_says(checkout: Path):
+    examples = planted(KNOWN)
+    rows = rows_of(examples.claims, examples.explanations)
+    search = alignment.search_of(alignment.KINDS["rating"], 5)
+    search.fit(rows, examples.targets, groups=examples.groups)
+    weights, intercept = alignment.linear_of(search)
+    assert rows @ weights + intercept == pytest.approx(search.predict(rows))
 
 
 def test_a_cluster_is_never_on_both_sides_of_the_cross_validation(checkout: Path):

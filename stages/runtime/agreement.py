@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 PER_PART = 7  # numbers of one part of a claim beside one explanation
-FEATURES = 4 * PER_PART + 1
+LENGTHS = 2  # words and characters
+FEATURES = 4 * PER_PART + LENGTHS  # before the explanation's own vector
 ENTAILMENT = slice(0, 3 * PER_PART)  # claim, option, stem
 FEW_RECALL, FEW_PRECISION = 3, 5  # tokens in the mean of the least covered
 
@@ -50,18 +51,20 @@ def agreement(part: Vectors, explanation: Vectors) -> np.ndarray:
 
 
 def features(claim: tuple[str, ...], explanation: str, read: Mapping[str, Vectors]) -> np.ndarray:
-    """Agreement of an explanation with claim, option, stem and the nearest other option; length.
+    """Agreement of an explanation with claim, option, stem and the nearest other option; itself.
 
-    Shape (29,): four times 7, and log(1 + words). claim: sentence, option, stem, then the other
-    options (stages/pure/claims.py). read: the vectors of every text. Columns
-    ENTAILMENT are what an entailment scorer may see: whether a text entails a claim does not
-    hang on rival claims, nor on length.
+    Shape (30 + D,): four times 7, log(1 + words), log(1 + characters), and the explanation's
+    own vector. claim: sentence, option, stem, then the other options (stages/pure/claims.py).
+    read: the vectors of every text. Columns ENTAILMENT are what an entailment scorer may see:
+    whether a text entails a claim does not hang on rival claims, on length, nor on how good a
+    text is by itself.
     """
     text = read[explanation]
     own = [agreement(read[part], text) for part in claim[:3]]
     rivals = [agreement(read[option], text) for option in claim[3:]]
     nearest = np.max(rivals, axis=0) if rivals else np.zeros(PER_PART)
-    return np.concatenate([*own, nearest, [np.log1p(len(explanation.split()))]])
+    lengths = np.log1p([len(explanation.split()), len(explanation)])
+    return np.concatenate([*own, nearest, lengths, text.whole])
 
 
 def bare(rows: np.ndarray) -> np.ndarray:

@@ -1,8 +1,11 @@
 """Judge and entailment scorer: a linear head on the agreement of two texts, encoder frozen.
 
 A few hundred rated rows, which is what the judge split of a course has, do not fine-tune an
-encoder (reports/log.md, 2026-11-20), but they fit the 21 to 29 weights of a ridge or
-logistic regression. n = pairs of texts, F = features that a scorer sees.
+encoder (reports/log.md, 2026-11-20), but they fit a logistic regression on 21 features, or a
+ridge regression on 30. The judge also sees the explanation's own vector, as far as the ratings
+teach what a good text is like: how much it counts is chosen by cross-validation, and with few
+rows that may be nothing. n = pairs of texts, F = features that a scorer sees, D = the width of
+the encoder.
 """
 
 import functools
@@ -23,7 +26,11 @@ BLOCK = 512  # pairs whose texts are in memory together
 FOLDS = 5  # of the cross-validation that chooses the penalty; whole clusters each
 # Penalties to choose from, strongest first: a curve then goes from the constant to the fit.
 RIDGE_PENALTIES = [10.0**k for k in (4, 3.5, 3, 2.5, 2, 1.5, 1, 0.5, 0)]
+# Scale of the explanation's own vector, when that of every other feature is 1. 0 leaves it out.
+VECTOR_SCALES = [0.0, 0.1, 0.2]
 LOGISTIC_PENALTIES = [10.0**k for k in (4, 3, 2, 1, 0, -1)]
+AGREEMENT, VECTOR = "agreement", "vector"  # blocks of features
+SCALES = "columns__transformer_weights"
 HEAD = "head.safetensors"
 
 
@@ -76,7 +83,7 @@ class Scorer:
         return 1 / (1 + np.exp(-self.outputs(agreement.bare(rows) if is_bare else rows)))
 
     def outputs(self, rows: np.ndarray) -> np.ndarray:
-        """Stars or log-odds (n,) of features (n, 29)."""
+        """Stars or log-odds (n,) of features (n, 30 + D)."""
         return rows[:, KINDS[self.kind].columns] @ self.weights + self.intercept
 
 
@@ -88,7 +95,7 @@ class Reader:
         self.model, self.tokenizer = encoder.load(how)
 
     def features(self, claims: list[Claim], explanations: list[str]) -> np.ndarray:
-        """The features of each pair, (n, 29)."""
+        """The features of each pair, (n, 30 + D)."""
         from tqdm import tqdm
 
         pairs = list(zip(claims, explanations, strict=True))
@@ -99,7 +106,8 @@ class Reader:
             read = self.embed(sorted({text for a, b in block for text in (*a, b)}))
             for said, text in block:
                 self.rows[said, text] = agreement.features(said, text, read)
-        return np.array([self.rows[pair] for pair in pairs]).reshape(-1, agreement.FEATURES)
+        width = agreement.FEATURES + self.model.config.hidden_size
+        return np.array([self.rows[pair] for pair in pairs]).reshape(-1, width)
 
     def embed(self, texts: list[str]) -> dict[str, Vectors]:
         """Vectors of each text; one of more than `max_length` tokens is read in windows.
@@ -176,29 +184,54 @@ def fit(kind: str, how: Encoder, examples: Examples) -> tuple[Scorer, pd.DataFra
             "to train the entailment scorer on. Export questions with distractors."
         )
     search = search_of(KINDS[kind], min(FOLDS, clusters))
-    weights = {"head__sample_weight": examples.weights}
-    search.fit(rows, examples.targets, groups=examples.groups, **weights)
-    scaler, head = search.best_estimator_.named_steps.values()
-    inputs = np.ravel(head.coef_) / scaler.scale_  # of features as they are, not standardised
-    intercept = float(np.ravel(head.intercept_)[0] - scaler.mean_ @ inputs)
-    return Scorer(kind, how, inputs, intercept), path_of(KINDS[kind], search.cv_results_)
+    counted = {"head__sample_weight": examples.weights}
+    with one_thread():
+        search.fit(rows, examples.targets, groups=examples.groups, **counted)
+    weights, intercept = linear_of(search)
+    return Scorer(kind, how, weights, intercept), path_of(KINDS[kind], search)
+
+
+def linear_of(search: Any) -> tuple[np.ndarray, float]:
+    """Weights (F,) and intercept of a fitted linear pipeline, for features as they are.
+
+    Standardising and scaling are linear, too: values at 0 and at the unit vectors say all.
+    """
+    width = search.n_features_in_
+    asked = np.vstack([np.zeros(width), np.eye(width)])
+    answer = getattr(search, "decision_function", search.predict)(asked)
+    return answer[1:] - answer[0], float(answer[0])
+
+
+def one_thread() -> Any:
+    """A context in which linear algebra has one thread: how sums are split changes them."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
 
 
 def search_of(kind: Kind, folds: int) -> Any:
-    """Cross-validation over the penalties of a ridge or logistic regression."""
+    """Cross-validation over the penalties of a ridge or logistic regression.
+
+    Features have mean 0 and standard deviation 1, but the explanation's vector, which only a
+    ridge regression sees, has one of VECTOR_SCALES.
+    """
+    from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.model_selection import GridSearchCV, GroupKFold
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import StandardScaler
 
+    blocks = [(AGREEMENT, StandardScaler(), slice(0, agreement.FEATURES))]
     if kind.is_regression:
         head, scoring = Ridge(), "neg_mean_squared_error"
-        grid = {"head__alpha": RIDGE_PENALTIES}
+        blocks.append((VECTOR, StandardScaler(), slice(agreement.FEATURES, None)))
+        grid: dict[str, Any] = {"head__alpha": RIDGE_PENALTIES}
+        grid[SCALES] = [{AGREEMENT: 1.0, VECTOR: scale} for scale in VECTOR_SCALES]
     else:
         head, scoring = LogisticRegression(max_iter=2000), "neg_log_loss"
         grid = {"head__C": [1 / penalty for penalty in LOGISTIC_PENALTIES]}
     return GridSearchCV(
-        Pipeline([("scale", StandardScaler()), ("head", head)]),
+        Pipeline([("columns", ColumnTransformer(blocks)), ("head", head)]),
         grid,
         scoring=scoring,
         cv=GroupKFold(folds),
@@ -207,15 +240,19 @@ def search_of(kind: Kind, folds: int) -> Any:
     )
 
 
-def path_of(kind: Kind, results: dict[str, Any]) -> pd.DataFrame:
-    """The losses along the penalties, strongest penalty first."""
+def path_of(kind: Kind, search: Any) -> pd.DataFrame:
+    """The losses along the penalties at the chosen scale, strongest penalty first."""
+    found, best = search.cv_results_, search.best_params_.get(SCALES, {VECTOR: 0.0})
+    scales = [tried.get(SCALES, best)[VECTOR] for tried in found["params"]]
+    own = np.flatnonzero(np.array(scales) == best[VECTOR])
     penalties = RIDGE_PENALTIES if kind.is_regression else LOGISTIC_PENALTIES
     return pd.DataFrame(
         {
             "step": np.arange(1, len(penalties) + 1),
             "penalty": penalties,
-            "loss": -results["mean_train_score"],
-            "eval_loss": -results["mean_test_score"],
+            "vector_scale": best[VECTOR],
+            "loss": -found["mean_train_score"][own],
+            "eval_loss": -found["mean_test_score"][own],
         }
     )
 
