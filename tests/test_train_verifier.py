@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
-from schemas.predictions import Predictions
 from schemas.leakage import Leakage
+from schemas.predictions import Predictions
 from schemas.questions import Questions
 from stages import train_verifier
 from stages.pure.claims import Claim, claim_key

@@ -45,6 +45,7 @@ METRICS = {
     "bertscore_answer": Metric("BERTScore, answer", "score", "heldout", "bertscore_answer"),
     "recoverability": Metric("key recovered", "frac", "heldout", "recoverability"),
     "utility": Metric("student utility", "score", "heldout", "utility"),
+    "utility_unmasked": Metric("student utility, key named", "score", "heldout", "utility"),
     "words": Metric("words", "words", "diagnostic", "words"),
     "tokens": Metric("tokens", "tokens", "diagnostic", "tokens"),
     "stopped": Metric("ends by itself", "frac", "diagnostic", "stopped"),

@@ -12,9 +12,19 @@ from stages.pure.metrics import Value
 from stages.pure.scoring import scores_of
 from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.digests import weights_md5
-from stages.scorers import coverage, degeneration, entailment, judge, verifier, words
+from stages.scorers import (
+    coverage,
+    degeneration,
+    entailment,
+    judge,
+    recoverability,
+    utility,
+    verifier,
+    words,
+)
 
-FAMILIES: tuple[ModuleType, ...] = (verifier, judge, entailment, coverage, words, degeneration)
+FAMILIES: tuple[ModuleType, ...] = (verifier, judge, entailment, coverage)
+FAMILIES += (recoverability, utility, words, degeneration)
 SCORERS = {name: ask for family in FAMILIES for name, ask in family.SCORERS.items()}
 
 
