@@ -25,7 +25,7 @@ from stages.runtime.run import stage_run, start
 
 ADVICE = {
     "length": "raise build_preferences.length_control",
-    "bag_of_words": "raise build_preferences.min_score_gap or make these texts less uniform",
+    "bag_of_words": "lower build_preferences.min_score_gap or make these texts less uniform",
     "origin": "lower build_preferences.negatives_per_question or sample more candidates",
     "repeated_text": "drop the pairs with these rejected texts",
 }
