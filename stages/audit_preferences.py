@@ -25,8 +25,8 @@ from stages.runtime.run import stage_run, start
 
 ADVICE = {
     "length": "raise build_preferences.length_control",
-    "bag_of_words": "raise build_preferences.min_score_gap or make these texts less uniform",
-    "origin": "lower build_preferences.negatives_per_question",
+    "bag_of_words": "lower build_preferences.min_score_gap or make these texts less uniform",
+    "origin": "lower build_preferences.negatives_per_question or sample more candidates",
     "repeated_text": "drop the pairs with these rejected texts",
 }
 NEGATIVES = "lower build_preferences.negatives_per_question or drop this kind in make_negatives"

@@ -140,6 +140,11 @@ def test_twenty_of_twenty_by_chance_is_no_proof():
 # ---- what the numbers are -------------------------------------------------------------------
 
 
+def test_texts_without_a_word_are_compared_too():
+    table = run_audit(pairs(24, chosen=["!"] * 24, rejected=["?"] * 24))
+    assert values(table)["bag_of_words"] == 1.0
+
+
 def test_equal_lengths_are_half_and_chosen_longer_counts():
     chosen = ["one two three a", "one b", "one two c", "one d"]
     rejected = ["one two three e", "one two f", "one g", "h i"]

@@ -48,12 +48,12 @@ def origin_features(texts: pd.DataFrame) -> np.ndarray:
 
 
 def word_model() -> Any:
-    """Logistic regression on TF-IDF weights of single words, scikit-learn's defaults."""
+    """Logistic regression on TF-IDF weights of single words and marks, scikit-learn's defaults."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+")
+    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+|[^\w\s]")
     return make_pipeline(words, LogisticRegression(max_iter=2000))
 
 
