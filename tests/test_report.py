@@ -806,6 +806,24 @@ def test_a_rate_is_toned_only_if_its_interval_excludes_one_half():
     assert page_wins.share_cell(lost, "win_frac", "win_low", "win_high").tone == "down"
 
 
+def test_a_win_that_is_gone_at_equal_length_is_said_to_be_gone():
+    tone, said = page_wins.win_sentence(win())
+    assert (tone, said) == (
+        "flat",
+        "DPO against SFT: 62\u00a0% won (55 to 70\u00a0%); at equal length 50\u00a0% "
+        "(40 to 60\u00a0%): no clear difference is left.",
+    )
+    better = win(length_controlled_low=0.51)
+    worse = win(length_controlled_low=0.3, length_controlled_high=0.4)
+    tones = [page_wins.win_sentence(row)[0] for row in (better, worse)]
+    assert tones == ["up", "down"]
+    assert page_wins.win_sentence(worse)[1].endswith(": SFT is better.")
+    unknown = win(length_controlled_low=None, length_controlled_high=None)
+    assert page_wins.win_sentence(unknown)[1].endswith("at equal length not measured.")
+    (found,) = parts_of(material())[page_wins.TITLE].findings
+    assert found.title == "By the judge"
+
+
 def test_a_judge_of_pairs_has_wins_and_no_strengths():
     sizes = dict.fromkeys(page_wins.STRENGTHS)
     rates = pd.DataFrame([win(**sizes)])

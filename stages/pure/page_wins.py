@@ -8,7 +8,7 @@ import pandas as pd
 from stages.pure import figures_rows, wording
 from stages.pure.material import Material
 from stages.pure.page_means import records
-from stages.pure.views import Cell, Figure, Missing, Part, Table, cells
+from stages.pure.views import Cell, Figure, Findings, Missing, Part, Table, cells
 
 STRENGTHS = {  # column -> what it is called; from the best for the first to the worst
     "much_better_n": "first: much better",
@@ -36,6 +36,7 @@ def wins(material: Material) -> Part:
                 "small to call is a tie. A longer text often pleases: the length-controlled rate "
                 "is what would be left between texts of the same length."
             ],
+            findings=findings(main(table)),
             figures=[win_figure(main(table)), strength_figure(main(table))],
             tables=[win_table(table, "sampled")],
             folded=[win_table(table, "greedy")],
@@ -55,6 +56,29 @@ def main(table: pd.DataFrame) -> pd.DataFrame:
 def pair(row: dict[str, Any]) -> str:
     """Two policies as a row label."""
     return f"{wording.POLICY[row['policy_a']]} : {wording.POLICY[row['policy_b']]}"
+
+
+def findings(table: pd.DataFrame) -> list[Findings]:
+    """One sentence per pair: the rate, and what is left of it at equal length."""
+    rows = records(table)
+    if not rows:
+        return []
+    return [Findings(f"By the {wording.named(rows[0]['scorer'])}", [*map(win_sentence, rows)])]
+
+
+def win_sentence(row: dict[str, Any]) -> tuple[str, str]:
+    """A win rate with its length-controlled one, in the tone of the latter."""
+    first, second = (wording.POLICY[row[side]] for side in ("policy_a", "policy_b"))
+    rate, equal = (
+        share_cell(row, f"{name}_frac", f"{name}_low", f"{name}_high")
+        for name in ("win", "length_controlled")
+    )
+    text = f"{first} against {second}: {rate.text} won ({rate.note or 'no interval'}); "
+    if wording.is_missing(row["length_controlled_low"]):
+        return "none", f"{text}at equal length not measured."
+    said = {"up": f"{first} is better", "down": f"{second} is better"}
+    left = said.get(equal.tone, "no clear difference is left")
+    return equal.tone or "flat", f"{text}at equal length {equal.text} ({equal.note}): {left}."
 
 
 def counts(rows: list[dict[str, Any]], columns: Any) -> np.ndarray:
@@ -121,12 +145,9 @@ def win_table(table: pd.DataFrame, decoding: str) -> Table | Missing:
         numbers = [wording.number(row[name], "n") for name in ("questions_n", *OUTCOMES)]
         values = [
             *cells([wording.named(row["scorer"]), *numbers]),
-            share_cell(row, "win_frac", "win_low", "win_high"),
-            share_cell(
-                row,
-                "length_controlled_frac",
-                "length_controlled_low",
-                "length_controlled_high",
+            *(
+                share_cell(row, f"{name}_frac", f"{name}_low", f"{name}_high")
+                for name in ("win", "length_controlled")
             ),
             Cell(wording.number(row["position_bias_frac"], "frac")),
         ]
