@@ -816,6 +816,8 @@ def test_a_win_that_is_gone_at_equal_length_is_said_to_be_gone():
     better = win(length_controlled_low=0.51)
     worse = win(length_controlled_low=0.3, length_controlled_high=0.4)
     tones = [page_wins.win_sentence(row)[0] for row in (better, worse)]
+    mixed = page_wins.in_order(pd.DataFrame([win(policy_b="student"), win(policy_a="x"), win()]))
+    assert [*mixed.policy_a + " " + mixed.policy_b] == ["dpo sft", "dpo student", "x sft"]
     assert tones == ["up", "down"]
     assert page_wins.win_sentence(worse)[1].endswith(": SFT is better.")
     unknown = win(length_controlled_low=None, length_controlled_high=None)
@@ -983,6 +985,8 @@ def test_the_audit_names_what_is_over_all_pairs_and_what_fails():
         ("By single words", [("–", ""), ("90\u00a0%", "down")]),
         ("Chosen is longer", [("50\u00a0%", ""), ("–", "")]),
     ]
+    few = pair_audit().assign(value=None, low=None, high=None, is_met=None, reason="few_pairs")
+    assert page_audit.audit_table(few).rows[0][1][0].note == "n = 40; few pairs"
     untested = pair_audit().assign(is_met=None)
     assert isinstance(page_audit.verdict(untested), Missing)
 

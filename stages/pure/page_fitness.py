@@ -200,9 +200,10 @@ def pivot(
 
 
 def value_cell(row: dict[str, Any], unit: str, n: float, is_signed: bool = False) -> Cell:
-    """A value with its interval and count; toned where it was held against a limit."""
+    """A value, its interval and count, and why it is null; toned if held against a limit."""
     notes = [wording.limits(row["low"], row["high"], unit, signed=is_signed)]
     notes += [f"n = {wording.number(n, 'n')}"]
+    notes += [wording.named(row["reason"])] if isinstance(row.get("reason"), str) else []
     tone = ""
     if not pd.isna(row["is_met"]):
         tone = "up" if row["is_met"] else "down"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stages.pure import figures_rows, wording
+from stages.pure.comparison import PAIRS
 from stages.pure.material import Material
 from stages.pure.page_means import records
 from stages.pure.views import Cell, Figure, Findings, Missing, Part, Table, cells
@@ -28,7 +29,8 @@ TITLE = "Who wins, question by question"
 def wins(material: Material) -> Part:
     """Win rates of every pair of policies, in bars and in numbers."""
 
-    def build(table: pd.DataFrame) -> Part:
+    def build(rates: pd.DataFrame) -> Part:
+        table = in_order(rates)
         return Part(
             TITLE,
             [
@@ -44,6 +46,14 @@ def wins(material: Material) -> Part:
 
     found: Part | Missing = material.show("Win rates", ["win_rates"], build)
     return Part(TITLE, tables=[found]) if isinstance(found, Missing) else found
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the order in which the page compares policies."""
+    place = {pair: i for i, pair in enumerate(PAIRS)}
+    pairs = zip(table.policy_a, table.policy_b, strict=True)
+    order = pd.Series([place.get(pair, len(place)) for pair in pairs], index=table.index)
+    return table.loc[order.sort_values(kind="stable").index]
 
 
 def main(table: pd.DataFrame) -> pd.DataFrame:
