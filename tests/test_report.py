@@ -26,6 +26,7 @@ from stages.pure import (
     page_made,
     page_means,
     page_pairs,
+    page_reliability,
     page_results,
     page_rewards,
     page_seeds,
@@ -223,6 +224,7 @@ def comparison(**changes: Any) -> dict[str, Any]:
         (1.0, "frac", "100\u00a0%"),
         (3.14159, "stars", "3.14"),
         (-0.5, "corr", "−0.50"),
+        (-0.125, "frac", "−12\u00a0%"),
         (12345.0, "n", "12\u202f345"),
         (None, "n", "–"),
         (float("nan"), "frac", "–"),
@@ -804,6 +806,26 @@ def test_a_rate_is_toned_only_if_its_interval_excludes_one_half():
     assert page_wins.share_cell(lost, "win_frac", "win_low", "win_high").tone == "down"
 
 
+def test_a_win_that_is_gone_at_equal_length_is_said_to_be_gone():
+    tone, said = page_wins.win_sentence(win())
+    assert (tone, said) == (
+        "flat",
+        "DPO against SFT: 62\u00a0% won (55 to 70\u00a0%); at equal length 50\u00a0% "
+        "(40 to 60\u00a0%): no clear difference is left.",
+    )
+    better = win(length_controlled_low=0.51)
+    worse = win(length_controlled_low=0.3, length_controlled_high=0.4)
+    tones = [page_wins.win_sentence(row)[0] for row in (better, worse)]
+    mixed = page_wins.in_order(pd.DataFrame([win(policy_b="student"), win(policy_a="x"), win()]))
+    assert [*mixed.policy_a + " " + mixed.policy_b] == ["dpo sft", "dpo student", "x sft"]
+    assert tones == ["up", "down"]
+    assert page_wins.win_sentence(worse)[1].endswith(": SFT is better.")
+    unknown = win(length_controlled_low=None, length_controlled_high=None)
+    assert page_wins.win_sentence(unknown)[1].endswith("at equal length not measured.")
+    (found,) = parts_of(material())[page_wins.TITLE].findings
+    assert found.title == "By the judge"
+
+
 def test_a_judge_of_pairs_has_wins_and_no_strengths():
     sizes = dict.fromkeys(page_wins.STRENGTHS)
     rates = pd.DataFrame([win(**sizes)])
@@ -883,16 +905,36 @@ def test_measures_are_rows_and_predictors_columns():
     assert table.rows[0][1][0].note == "0.40 to 0.60; n = 1\u202f200"
 
 
+def test_differences_from_the_baselines_unfold():
+    (table, _, _) = page_fitness.measured(material()).folded
+    assert isinstance(table, Table)
+    assert [*table.head] == ["Measure", "Minus word count"]
+    assert [(name, cell.text, cell.note) for name, (cell,) in table.rows] == [
+        ("Spearman", "+0.10", "+0.05 to +0.15; n = 1\u202f200"),
+        ("Pairs in order, 0.5 or more stars apart", "0.0", "−10.0 to +60.0; n = 300"),
+    ]
+
+
+def test_only_pairs_of_the_gap_of_the_gate_get_a_sentence():
+    wider = fitness_row(measure="pair_accuracy_minus_words", group="gap_1", value=0.2)
+    table = pd.concat([fitness(), pd.DataFrame([wider]).astype({"limit": float})])
+    found = page_fitness.against(table, "Judge")
+    assert isinstance(found, Findings)
+    assert len(found.sentences) == 2
+
+
 def test_the_reliability_curve_tells_the_calibration_error_and_skips_empty_bins():
     bins: list[dict[str, Any]] = [{"predicted_stars": 2.0, "rating_stars": 2.5, "rows_n": 10}]
     bins += [{"predicted_stars": 4.0, "rating_stars": 3.0, "rows_n": 30}]
     bins += [{"predicted_stars": None, "rating_stars": None, "rows_n": 0}]
     body = {"metrics": {}, "details": {"reliability": bins}}
-    drawn = page_fitness.reliability_figure(body, "judge", "Judge")
+    drawn = page_reliability.reliability_figure(body, "judge", "Judge")
     assert isinstance(drawn, Figure)
     # (10 x 0.5 + 30 x 1.0) / 40
     assert "ECE) 0.88 stars over 2 bins of 40 rows" in drawn.description
-    assert isinstance(page_fitness.reliability_figure({"metrics": {}}, "judge", "Judge"), Missing)
+    assert isinstance(
+        page_reliability.reliability_figure({"metrics": {}}, "judge", "Judge"), Missing
+    )
 
 
 def test_solver_and_students_stand_beside_chance():
@@ -943,6 +985,8 @@ def test_the_audit_names_what_is_over_all_pairs_and_what_fails():
         ("By single words", [("–", ""), ("90\u00a0%", "down")]),
         ("Chosen is longer", [("50\u00a0%", ""), ("–", "")]),
     ]
+    few = pair_audit().assign(value=None, low=None, high=None, is_met=None, reason="few_pairs")
+    assert page_audit.audit_table(few).rows[0][1][0].note == "n = 40; few pairs"
     untested = pair_audit().assign(is_met=None)
     assert isinstance(page_audit.verdict(untested), Missing)
 

@@ -97,7 +97,7 @@ def summary(material: Material) -> str:
     """The findings as Markdown for Git: numbers, and no text of a student."""
     head, text = notice(material)
     lines = ["# Results", "", f"**{head}.** {text}", ""]
-    for part in told(material):
+    for part in filter(lambda part: part.findings or part.tables, told(material)):
         lines += [f"## {part.title}", ""]
         for found in part.findings:
             lines += [*bullets(found), ""]
@@ -115,7 +115,7 @@ def told(material: Material) -> list[Part]:
 
 def bullets(found: Findings) -> list[str]:
     """Findings as a list in Markdown."""
-    return [f"{found.title}:", "", *(f"- {sentence}" for _, sentence in found.sentences)]
+    return [f"### {found.title}", "", *(f"- {sentence}" for _, sentence in found.sentences)]
 
 
 def markdown(table: Table | Missing) -> list[str]:

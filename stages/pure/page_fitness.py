@@ -1,17 +1,18 @@
 """The parts of the page on fitness: does a verifier pass its gate, and what does it look at?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from schemas.fitness import MEASURES
-from stages.pure import figures_rows, fitness, wording
+from stages.pure import fitness, wording
 from stages.pure.comparison import ALL
 from stages.pure.material import Material
 from stages.pure.page_means import records
+from stages.pure.page_reliability import reliability_figure
 from stages.pure.page_training import metrics_table
-from stages.pure.views import Cell, Figure, Findings, Missing, Part, Table
+from stages.pure.views import Cell, Findings, Missing, Part, Table
 
 VERIFIERS = {"reward": "Verifier (reward)", "judge": "Judge"}
 MODEL = "model"  # the predictor that is a verifier; the others are baselines
@@ -115,91 +116,96 @@ def above_baselines(material: Material) -> Part:
 
 
 def against(table: pd.DataFrame, title: str) -> Findings | Missing:
-    """One sentence per measure and baseline: is the verifier above it?"""
-    confidence = wording.level(fitness.LEVEL)
+    """One sentence per measure and baseline: is the verifier above it?
+
+    Of pairs only those as far apart as the gate's; the others are in the table of differences.
+    """
     value = {(r["predictor"], r["measure"], r["group"]): r["value"] for r in records(table)}
+    groups = {ALL, *table.group[table.limit.notna()]}
     sentences = []
-    for row in records(table[(table.predictor == MODEL) & table.measure.str.contains(MINUS)]):
+    for row in records(table[table.measure.str.contains(MINUS) & table.group.isin(groups)]):
         name, _, baseline = row["measure"].partition(MINUS)
         if name not in COMPARED or baseline not in BASELINES:
             continue
         label = COMPARED[name]
         label += "" if row["group"] == ALL else f", {group_name(row['group'])}"
-        compared = {
-            "mean_a": value.get((MODEL, name, row["group"])),
-            "mean_b": value.get((baseline, name, row["group"])),
-            "difference": row["value"],
-            "low": row["low"],
-            "high": row["high"],
-            "p_value_holm": None,
-            "role": "heldout",
-        }
+        known = {"low": row["low"], "high": row["high"], "difference": row["value"]}
+        known |= {"mean_a": value.get((MODEL, name, row["group"])), "p_value_holm": None}
+        known |= {"mean_b": value.get((baseline, name, row["group"])), "role": "heldout"}
         names = (title, BASELINES[baseline])
-        said = wording.compared(compared, label, MEASURES[name], names, confidence)
-        sentences.append((wording.verdict(compared)[1], said))
+        said = wording.compared(known, label, MEASURES[name], names, wording.level(fitness.LEVEL))
+        sentences.append((wording.verdict(known)[1], said))
     if not sentences:
         return Missing(f"Beside the baselines: {title}", "no difference from a baseline is there")
     return Findings(f"{title} against the baselines", sentences)
 
 
 def measured(material: Material) -> Part:
-    """Reliability, and the numbers of every predictor."""
-    tables: list[Table | Missing] = []
-    for key, title in VERIFIERS.items():
-        found = material.show(
-            f"Fitness: {title}", [f"fitness_{key}"], lambda t, w=title: predictor_table(t, w)
-        )
-        tables.append(found)
+    """Reliability, the numbers of every predictor, and every difference from a baseline."""
+
+    def each(build: Callable[[pd.DataFrame, str], Table], what: str) -> list[Table | Missing]:
+        return [
+            material.show(f"{what}: {title}", [f"fitness_{key}"], lambda t, w=title: build(t, w))
+            for key, title in VERIFIERS.items()
+        ]
+
     reports = {key: material.reports[f"check_verifier_{key}"] for key in VERIFIERS}
+    stages = [f"check_verifier_{key}" for key in VERIFIERS]
     return Part(
         "Fitness in numbers",
         figures=[reliability_figure(reports[key], key, VERIFIERS[key]) for key in VERIFIERS],
-        tables=tables,
-        folded=[metrics_table(material, [f"check_verifier_{k}" for k in VERIFIERS],
-                              "All numbers of the check")],
-    )  # fmt: skip
+        tables=each(predictor_table, "Fitness"),
+        folded=[
+            *each(baseline_table, "Differences from the baselines"),
+            metrics_table(material, stages, "All numbers of the check"),
+        ],
+    )
 
 
 def predictor_table(table: pd.DataFrame, title: str) -> Table:
-    """Measures (and groups, if a measure is of one) by predictor, in order of appearance."""
+    """Measures (and groups, if a measure is of one) by predictor."""
     shown = table[~table.measure.str.contains(MINUS)]
-    predictors = list(dict.fromkeys(shown.predictor))
-    rows = []
-    for (name, group), part in shown.groupby(["measure", "group"], sort=False):
-        label, unit = labelled({"measure": name, "group": group})
-        cells = {row["predictor"]: value_cell(row, unit, row["n"]) for row in records(part)}
-        rows.append((wording.title(label), [cells.get(p, Cell(wording.NONE)) for p in predictors]))
-    names = [title if p == MODEL else wording.title(BASELINES.get(p, p)) for p in predictors]
+    names = {MODEL: title} | {p: wording.title(label) for p, label in BASELINES.items()}
     caption = "On rated rows that the predictor did not learn from. Small print is the interval "
     caption += "and the number of rows or pairs of one cluster; coloured numbers have a limit."
-    return Table(f"Fitness: {title}", caption, ["Measure", *names], rows)
+    return pivot(shown, "predictor", names, f"Fitness: {title}", caption)
 
 
-def value_cell(row: dict[str, Any], unit: str, n: float) -> Cell:
-    """A value with its interval and count; toned where it was held against a limit."""
-    notes = [wording.limits(row["low"], row["high"], unit)]
+def baseline_table(table: pd.DataFrame, title: str) -> Table:
+    """The same measures, less those of each baseline."""
+    shown = table[table.measure.str.contains(MINUS)]
+    parts = shown.measure.str.partition(MINUS)
+    names = {baseline: f"Minus {BASELINES.get(baseline, baseline)}" for baseline in set(parts[2])}
+    return pivot(
+        shown.assign(measure=parts[0], baseline=parts[2]),
+        "baseline",
+        names,
+        f"Differences from the baselines: {title}",
+        "Shares in percent points. An interval above 0 is a gain; of MSE, one below 0.",
+    )
+
+
+def pivot(
+    table: pd.DataFrame, across: str, names: Mapping[str, str], title: str, caption: str
+) -> Table:
+    """Measures and groups by the values of the column `across`, in order of appearance."""
+    columns = list(dict.fromkeys(table[across]))
+    rows = []
+    for (name, group), part in table.groupby(["measure", "group"], sort=False):
+        label, unit = labelled({"measure": name, "group": group})
+        signed = across == "baseline"
+        cells = {row[across]: value_cell(row, unit, row["n"], signed) for row in records(part)}
+        rows.append((wording.title(label), [cells.get(c, Cell(wording.NONE)) for c in columns]))
+    return Table(title, caption, ["Measure", *(names.get(c, c) for c in columns)], rows)
+
+
+def value_cell(row: dict[str, Any], unit: str, n: float, is_signed: bool = False) -> Cell:
+    """A value, its interval and count, and why it is null; toned if held against a limit."""
+    notes = [wording.limits(row["low"], row["high"], unit, signed=is_signed)]
     notes += [f"n = {wording.number(n, 'n')}"]
+    notes += [wording.named(row["reason"])] if isinstance(row.get("reason"), str) else []
     tone = ""
     if not pd.isna(row["is_met"]):
         tone = "up" if row["is_met"] else "down"
-    return Cell(wording.number(row["value"], unit), "; ".join(filter(None, notes)), tone)
-
-
-def reliability_figure(report: dict[str, Any] | str, key: str, title: str) -> Figure | Missing:
-    """Rated against predicted stars in bins, with the expected calibration error (ECE)."""
-    caption = f"Reliability: {title}"
-    if isinstance(report, str):
-        return Missing(caption, report)
-    bins = [row for row in report.get("details", {}).get("reliability", []) if row["rows_n"]]
-    if not bins:
-        return Missing(caption, f"reports/check_verifier_{key}.json has no details.reliability")
-    predicted, rated, n = (
-        [row[name] for row in bins] for name in ("predicted_stars", "rating_stars", "rows_n")
-    )
-    error = sum(c * abs(p - r) for p, r, c in zip(predicted, rated, n, strict=True)) / sum(n)
-    told = f"Expected calibration error (ECE) {error:.2f} stars over {len(bins)} bins of "
-    told += f"{wording.number(sum(n), 'n')} rows. Predicted {predicted[0]:.2f} is rated "
-    told += f"{rated[0]:.2f}; predicted {predicted[-1]:.2f} is rated {rated[-1]:.2f}. "
-    told += "The dotted line is perfect."
-    svg = figures_rows.reliability(f"reliability-{key}", predicted, rated, n)
-    return Figure(caption, told, svg)
+    told = wording.change if is_signed else wording.number
+    return Cell(told(row["value"], unit), "; ".join(filter(None, notes)), tone)

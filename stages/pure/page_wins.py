@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from stages.pure import figures_rows, wording
+from stages.pure.comparison import PAIRS
 from stages.pure.material import Material
 from stages.pure.page_means import records
-from stages.pure.views import Cell, Figure, Missing, Part, Table, cells
+from stages.pure.views import Cell, Figure, Findings, Missing, Part, Table, cells
 
 STRENGTHS = {  # column -> what it is called; from the best for the first to the worst
     "much_better_n": "first: much better",
@@ -28,7 +29,8 @@ TITLE = "Who wins, question by question"
 def wins(material: Material) -> Part:
     """Win rates of every pair of policies, in bars and in numbers."""
 
-    def build(table: pd.DataFrame) -> Part:
+    def build(rates: pd.DataFrame) -> Part:
+        table = in_order(rates)
         return Part(
             TITLE,
             [
@@ -36,6 +38,7 @@ def wins(material: Material) -> Part:
                 "small to call is a tie. A longer text often pleases: the length-controlled rate "
                 "is what would be left between texts of the same length."
             ],
+            findings=findings(main(table)),
             figures=[win_figure(main(table)), strength_figure(main(table))],
             tables=[win_table(table, "sampled")],
             folded=[win_table(table, "greedy")],
@@ -43,6 +46,14 @@ def wins(material: Material) -> Part:
 
     found: Part | Missing = material.show("Win rates", ["win_rates"], build)
     return Part(TITLE, tables=[found]) if isinstance(found, Missing) else found
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the order in which the page compares policies."""
+    place = {pair: i for i, pair in enumerate(PAIRS)}
+    pairs = zip(table.policy_a, table.policy_b, strict=True)
+    order = pd.Series([place.get(pair, len(place)) for pair in pairs], index=table.index)
+    return table.loc[order.sort_values(kind="stable").index]
 
 
 def main(table: pd.DataFrame) -> pd.DataFrame:
@@ -55,6 +66,29 @@ def main(table: pd.DataFrame) -> pd.DataFrame:
 def pair(row: dict[str, Any]) -> str:
     """Two policies as a row label."""
     return f"{wording.POLICY[row['policy_a']]} : {wording.POLICY[row['policy_b']]}"
+
+
+def findings(table: pd.DataFrame) -> list[Findings]:
+    """One sentence per pair: the rate, and what is left of it at equal length."""
+    rows = records(table)
+    if not rows:
+        return []
+    return [Findings(f"By the {wording.named(rows[0]['scorer'])}", [*map(win_sentence, rows)])]
+
+
+def win_sentence(row: dict[str, Any]) -> tuple[str, str]:
+    """A win rate with its length-controlled one, in the tone of the latter."""
+    first, second = (wording.POLICY[row[side]] for side in ("policy_a", "policy_b"))
+    rate, equal = (
+        share_cell(row, f"{name}_frac", f"{name}_low", f"{name}_high")
+        for name in ("win", "length_controlled")
+    )
+    text = f"{first} against {second}: {rate.text} won ({rate.note or 'no interval'}); "
+    if wording.is_missing(row["length_controlled_low"]):
+        return "none", f"{text}at equal length not measured."
+    said = {"up": f"{first} is better", "down": f"{second} is better"}
+    left = said.get(equal.tone, "no clear difference is left")
+    return equal.tone or "flat", f"{text}at equal length {equal.text} ({equal.note}): {left}."
 
 
 def counts(rows: list[dict[str, Any]], columns: Any) -> np.ndarray:
@@ -121,12 +155,9 @@ def win_table(table: pd.DataFrame, decoding: str) -> Table | Missing:
         numbers = [wording.number(row[name], "n") for name in ("questions_n", *OUTCOMES)]
         values = [
             *cells([wording.named(row["scorer"]), *numbers]),
-            share_cell(row, "win_frac", "win_low", "win_high"),
-            share_cell(
-                row,
-                "length_controlled_frac",
-                "length_controlled_low",
-                "length_controlled_high",
+            *(
+                share_cell(row, f"{name}_frac", f"{name}_low", f"{name}_high")
+                for name in ("win", "length_controlled")
             ),
             Cell(wording.number(row["position_bias_frac"], "frac")),
         ]

@@ -34,7 +34,7 @@ def number(value: float | None, unit: str, after: bool = False) -> str:
     if value is None or is_missing(value):
         return NONE
     if unit == "frac":
-        return f"{percent(value)}{SPACE}%"
+        return f"{percent(value)}{SPACE}%".replace("-", MINUS)
     text = f"{value:,.{DIGITS[unit]}f}".replace(",", "\u202f").replace("-", MINUS)
     return text + (AFTER.get(unit, "") if after else "")
 
