@@ -20,5 +20,6 @@ report; `dvc.yaml` says what each reads and writes.
     report                 all of the above       -> reports/index.html, reports/summary.md
 
 Commands that are no stages: query (SQL), timings (seconds per question), pin (hub
-revisions), distributed_smoke (DeepSpeed on two CPU ranks).
+revisions), measure_scorers (judge and entailment scorer on your own judged texts),
+distributed_smoke (DeepSpeed on two CPU ranks).
 """

@@ -22,7 +22,7 @@ PROFILES = sorted((ROOT / "stages/profiles").glob("*.yaml"))
 SHARED = {"profile", "seed", "decoding"}  # parameters that belong to no single stage
 
 # Modules beside the stages that a person runs: dvc.yaml does not know them.
-COMMANDS = {"query", "timings", "pin", "distributed_smoke"}
+COMMANDS = {"query", "timings", "pin", "measure_scorers", "distributed_smoke"}
 
 # Files whose change must not retrain a model: they move tables and log numbers, and cannot
 # alter a value on the way (tests/test_artifacts.py shows the round trip of every table).
