@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemas.errors import InputError
 from stages.pure.claims import Claim, claim, claim_key
 from stages.pure.prompts import distractor_texts
-from stages.runtime import alignment, checkpoints, encoder
+from stages.runtime import alignment, checkpoints, encoder, heads
 from stages.runtime.agreement import ENTAILMENT, FEATURES, Vectors, agreement, bare, features
 from stages.runtime.alignment import Examples, Reader, Scorer, fit, load, reader, save, windows
 from stages.runtime.checkpoints import scratch_outputs
@@ -502,7 +502,7 @@ def test_what_only_the_text_itself_shows_is_learned_from_its_vector(
     whole = Reader.features
     monkeypatch.setattr(Reader, "features", lambda *given: blind(whole(*given)))
     made, curve = fit("rating", ENCODER, styled(80, 1.0))
-    assert set(curve.vector_scale) <= set(alignment.VECTOR_SCALES[1:])
+    assert set(curve.vector_scale) <= set(heads.VECTOR_SCALES[1:])
     assert curve.eval_loss.min() < 0.2  # a constant is off by a star
     assert made.weights[:FEATURES].tolist() == [0] * FEATURES
 
@@ -516,9 +516,9 @@ def test_noise_is_not_learned_from_the_vector(checkout: Path):
 def test_a_scorer_says_what_the_fitted_pipeline_says(checkout: Path):
     examples = planted(KNOWN)
     rows = rows_of(examples.claims, examples.explanations)
-    search = alignment.search_of(alignment.KINDS["rating"], 5)
+    search = heads.search_of(heads.KINDS["rating"], 5)
     search.fit(rows, examples.targets, groups=examples.groups)
-    weights, intercept = alignment.linear_of(search)
+    weights, intercept = heads.linear_of(search)
     assert rows @ weights + intercept == pytest.approx(search.predict(rows))
 
 

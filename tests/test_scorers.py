@@ -358,3 +358,11 @@ def test_one_model_may_stand_behind_two_scorers_of_one_role():
 def test_the_base_is_shared_by_design():
     copy(judge.FOLDER, BASE_DIR)
     registry.check_apart({"verifier"})
+
+
+@pytest.mark.usefixtures("models")
+def test_folders_without_weights_are_not_one_model():
+    # they name models of a hub
+    for folder in (verifier.FOLDER, judge.FOLDER):
+        (folder / "fold_0/adapter_model.safetensors").unlink()
+    registry.check_apart({"verifier"})

@@ -28,8 +28,8 @@ ASKED = ["q12", "q13"]  # the mole in the meadow, the newt in a river
 
 def save_scorer(kind: str, folder: Path) -> None:
     """A scorer with random weights over the tiny encoder."""
-    columns = alignment.KINDS[kind].columns
-    weights = np.random.default_rng(5).normal(size=agreement.FEATURES)[columns]
+    width = agreement.FEATURES + alignment.reader(ENCODER).model.config.hidden_size
+    weights = np.random.default_rng(5).normal(size=width)[alignment.KINDS[kind].columns]
     alignment.save(Scorer(kind, ENCODER, weights, 2.0), checkpoints.scratch_outputs(folder), {})
 
 
