@@ -23,12 +23,12 @@ import typer
 from schemas.errors import InputError
 from stages.pure import baselines, measured_scorers
 from stages.pure.claims import Claim, claim_key
-from stages.runtime import alignment, heldout, params, rated_files
+from stages.runtime import alignment, params, rated_files
 from stages.runtime.profile import Encoder
 from stages.runtime.run import start
+from stages.scorers import entailment
 
 STAGE = "train_verifier@judge"  # the stage whose encoder is used
-ENTAILMENT = Path("models/entailment")
 PAIRS = ["premise", "hypothesis"]
 
 
@@ -83,7 +83,7 @@ def measured_entailment(sheet: pd.DataFrame, path: Path, label: str, how: Encode
         )
     premises, truth, groups = sheet.premise.tolist(), rows.label.to_numpy(), rows.group.to_numpy()
     asked: list[Claim] = [(text, text, text) for text in sheet.hypothesis]  # no stem, no option
-    rows["entailment"] = heldout.entailment_probabilities(ENTAILMENT, asked, premises)
+    rows["entailment"] = entailment.probabilities(asked, premises)
     rows["hypothesis_only"] = measured_scorers.bag_of_words(
         sheet.hypothesis.tolist(), truth, groups
     )

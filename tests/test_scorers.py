@@ -14,7 +14,7 @@ from schemas.errors import InputError
 from stages.pure.claims import Claim
 from stages.pure.metrics import Value
 from stages.pure.scoring import texts_to_score, unseen
-from stages.runtime import alignment, classifiers
+from stages.runtime import alignment, classifiers, solver, students
 from stages.runtime.checkpoints import BASE_DIR
 from stages.scorers import entailment, judge, registry, verifier
 from stages.scorers.asking import ask_said, score_distinct
@@ -22,8 +22,7 @@ from tests import invented
 
 OF_MODELS = ["verifier", "judge", "entailment", "entailment_upstream"]
 OF_MODELS += ["entailment_margin", "is_verbose"]
-FAKED = {BASE_DIR, verifier.FOLDER, judge.FOLDER, entailment.FOLDER}
-ASKED = [name for f in registry.FAMILIES if {*f.MODELS} <= FAKED for name in f.SCORERS]
+ALL = sorted(registry.SCORERS)
 P, Q = ((f"it is {name}", name, "Which?") for name in "pq")
 
 
@@ -53,6 +52,25 @@ class Fake:
         return 1 - yes if is_bare else yes
 
 
+class FakeSolver:
+    """A solver that remembers what it was asked, and likes the last option most."""
+
+    def probabilities(self, options: list[Any], explanations: list[str]) -> list[np.ndarray]:
+        Fake.asked += [("models/solver", pair) for pair in zip(options, explanations, strict=True)]
+        return [np.arange(1, len(own) + 1) / sum(range(1, len(own) + 1)) for own in options]
+
+
+class FakeStudent:
+    """A student who likes the first option the more the longer the prompt is."""
+
+    def probabilities(self, choices: list[tuple[str, tuple[str, ...]]]) -> list[np.ndarray]:
+        likes = [1 - 1 / len(prompt) for prompt, _ in choices]
+        return [
+            np.array([like, *[1 - like] * (len(own) - 1)])
+            for like, (_, own) in zip(likes, choices, strict=True)
+        ]
+
+
 def fake_halves(folder: Path) -> dict[int, Any]:
     return {fold: Fake(folder / f"fold_{fold}") for fold in (0, 1)}
 
@@ -62,6 +80,9 @@ def use_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     Fake.asked = []
     monkeypatch.setattr(classifiers, "load_folds", fake_halves)
     monkeypatch.setattr(alignment, "load", Fake)
+    monkeypatch.setattr(solver, "load", lambda folder: FakeSolver())
+    monkeypatch.setattr(students, "read_exam", lambda folder: students.Exam(0, []))
+    monkeypatch.setattr(students, "load_all", lambda folder: [FakeStudent()])
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +108,7 @@ def numbers(values: list[Value]) -> list[float | None]:
 # ---- every scorer --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", ALL)
 def test_a_scorer_gives_each_text_a_number_or_a_reason(name: str):
     texts = given_texts()
     values = registry.ask(name, texts)
@@ -98,14 +119,14 @@ def test_a_scorer_gives_each_text_a_number_or_a_reason(name: str):
     assert known >= few.get(name, 8)
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", ALL)
 def test_the_order_and_the_index_of_the_rows_do_not_matter(name: str):
     texts = given_texts()
     turned = registry.ask(name, texts[::-1])
     assert turned[::-1] == registry.ask(name, texts)
 
 
-@pytest.mark.parametrize("name", OF_MODELS)
+@pytest.mark.parametrize("name", [*OF_MODELS, "recoverability"])
 def test_a_blank_text_is_shown_to_no_model_and_has_a_null_with_its_reason(name: str):
     texts = given_texts()
     texts.loc[0, "explanation"] = " \n\t"
@@ -117,7 +138,7 @@ def test_a_blank_text_is_shown_to_no_model_and_has_a_null_with_its_reason(name: 
     assert all(explanation.strip() for _, (_, explanation) in Fake.asked)
 
 
-@pytest.mark.parametrize("name", OF_MODELS)
+@pytest.mark.parametrize("name", [*OF_MODELS, "recoverability", "utility", "utility_unmasked"])
 def test_where_all_texts_are_blank_no_model_is_asked(name: str):
     texts = given_texts().assign(explanation=" ")
     assert set(registry.ask(name, texts)) == {Value(None, "empty_text")}
@@ -134,7 +155,7 @@ def test_copies_are_asked_about_once_in_whatever_order_they_come(name: str):
     assert len(once) == len(set(once))
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", ALL)
 def test_no_text_gives_no_value(name: str):
     assert registry.ask(name, given_texts().head(0)) == []
 
