@@ -86,12 +86,13 @@ def ask_models(texts: pd.DataFrame) -> dict[str, list[Value]]:
     claims, explanation = said.claim.tolist(), said.explanation.tolist()
     unseen = np.full(len(said), scorers.NOT_TRAINED_ON)  # no test question trained a fold
     verifier, entail = classifiers.load_folds(VERIFIER), heldout.entailment_probabilities
+    read = said.prompt.tolist(), said.marked.tolist()
     rivals = measurements.rival_claims(texts)
     # the claims of a question in one call: each text is then encoded once
     asked = [*claims, *rivals.claim], [*explanation, *rivals.explanation]
     of_key, of_rivals = np.split(entail(ENTAILMENT, *asked), [len(said)])
     numbers = {
-        "verifier": scorers.verifier_ratings(verifier, said.prompt.tolist(), explanation, unseen),
+        "verifier": scorers.verifier_ratings(verifier, *read, unseen),
         "judge": heldout.judge_ratings(JUDGE, claims, explanation),
         "entailment": of_key,
         "entailment_upstream": entail(ENTAILMENT, claims, explanation, is_bare=True),

@@ -23,6 +23,7 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.questions import Questions
+from stages.pure.marks import mark_options
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.pure.rounds import is_done, mark_final, next_prompt
 from stages.runtime import classifiers, scorers
@@ -45,14 +46,15 @@ class Params(StageParams):
 
 
 def rate(
-    verifier: dict[int, Classifier], prompts: list[str], answers: list[Generated]
+    verifier: dict[int, Classifier], questions: list[dict[Any, Any]], answers: list[Generated]
 ) -> np.ndarray:
     """Stars (n,) of the verifier for unseen questions; NaN for an empty text."""
     said = [i for i, answer in enumerate(answers) if answer.text]
     ratings = np.full(len(answers), np.nan)
-    texts = [answers[i].text for i in said]
+    prompts = [render_prompt(questions[i]) for i in said]
+    texts = [mark_options(questions[i], answers[i].text) for i in said]
     folds = np.full(len(said), scorers.NOT_TRAINED_ON)
-    ratings[said] = scorers.verifier_ratings(verifier, [prompts[i] for i in said], texts, folds)
+    ratings[said] = scorers.verifier_ratings(verifier, prompts, texts, folds)
     return ratings
 
 
@@ -74,7 +76,7 @@ def iterate(
         texts = [next_prompt(q, last.get(q["question_id"])) for q in open_questions]
         label = f"explain {name}" if index == 0 else f"explain {name}, round {index}"
         answers = writer.answer(texts, how, run.seed, label)
-        ratings = rate(verifier, [render_prompt(q) for q in open_questions], answers)
+        ratings = rate(verifier, open_questions, answers)
         for question, answer, rating in zip(open_questions, answers, ratings, strict=True):
             row = {"policy": "ilearner", "question_id": question["question_id"]}
             row |= {"cluster_id": question["cluster_id"], "decoding": name}

@@ -73,8 +73,8 @@ def ask_model(scorer: str, texts: pd.DataFrame) -> list[Value]:
     claim, explanation = said.claim.tolist(), said.explanation.tolist()
     numbers = np.full(len(texts), np.nan)
     if scorer == "verifier":
-        prompt, fold = said.prompt.tolist(), said.fold.to_numpy()
-        found = scorers.verifier_ratings(classifiers.load_folds(folder), prompt, explanation, fold)
+        asked = said.prompt.tolist(), said.marked.tolist(), said.fold.to_numpy()
+        found = scorers.verifier_ratings(classifiers.load_folds(folder), *asked)
     elif scorer == "judge":
         found = heldout.judge_ratings(folder, claim, explanation)
     else:

@@ -167,6 +167,16 @@ def test_a_text_meets_its_own_question_in_the_words_of_the_prompt_module():
         assert text.key_text == "yes"
 
 
+def test_the_verifier_reads_options_as_what_they_are():
+    candidates = invented.candidates().assign(explanation="Yes, not no: yesterday.")
+    texts = texts_to_score(invented.questions(), candidates, invented.negatives())
+    is_ours = texts.candidate_index < 1000
+    assert set(texts.marked[is_ours]) == {"correct, not wrong: yesterday."}
+    assert set(texts.explanation[is_ours]) == {"Yes, not no: yesterday."}
+    stage.ask_model("verifier", texts[is_ours])
+    assert {text for _, (_, text) in Fake.asked} == {"correct, not wrong: yesterday."}
+
+
 def test_only_train_questions_have_a_fold():
     questions = invented.questions().assign(fold=1)
     assert set(given_texts(questions).fold) == {1}
@@ -201,7 +211,7 @@ def test_an_empty_text_is_shown_to_no_model_and_is_null_there_with_its_reason():
 
 def test_a_text_that_is_too_long_is_null_and_not_zero():
     texts = given_texts()
-    texts.loc[0, "explanation"] = "too long"
+    texts.loc[0, ["explanation", "marked"]] = "too long"
     scores = score_texts(texts, {"verifier": "reward"})
     assert scores.reason.dropna().to_dict() == {0: "too_long", 6: "empty_text"}
     assert scores.value.isna().sum() == 2
@@ -209,7 +219,7 @@ def test_a_text_that_is_too_long_is_null_and_not_zero():
 
 def test_values_by_hand():
     texts = given_texts()
-    texts.loc[1, "explanation"] = "yes because yes"
+    texts.loc[1, ["explanation", "marked"]] = "yes because yes"
     scores = score_texts(texts, ALL)
     row = scores[(scores.question_id == "q1") & (scores.candidate_index == 1)]
     assert dict(zip(row.scorer, row.value, strict=True)) == {

@@ -12,6 +12,7 @@ import pandas as pd
 
 from schemas.errors import InputError
 from stages.pure import claims, metrics, prompts
+from stages.pure.marks import mark_options
 from stages.pure.metrics import Value
 from stages.pure.scoring import model_values
 
@@ -21,8 +22,9 @@ KEY = ["policy", "question_id", "cluster_id", "course", "decoding", "explanation
 def final_texts(questions: pd.DataFrame, explanations: list[pd.DataFrame]) -> pd.DataFrame:
     """Questions and Explanations -> the final texts (n,) with the columns of their question.
 
-    Beside them: prompt, key_text, and claim (the key, said to be right). Raises InputError if
-    a text belongs to no test question: one of the tables is stale.
+    Beside them: marked (the text as the verifier reads it), prompt, key_text, and claim (the
+    key, said to be right). Raises InputError if a text belongs to no test question: one of the
+    tables is stale.
     """
     test = prompts.distinct_questions(questions[questions.split == "test"])
     texts = pd.concat([table[table.is_final] for table in explanations], ignore_index=True)
@@ -38,6 +40,7 @@ def final_texts(questions: pd.DataFrame, explanations: list[pd.DataFrame]) -> pd
     rows = questions_of(joined)
     keys: list[Any] = [claims.claim_key(row) for row in rows]
     return joined.assign(
+        marked=[mark_options(row, row["explanation"]) for row in rows],
         prompt=[prompts.render_prompt(row) for row in rows],
         key_text=[prompts.key_text(row) for row in rows],
         claim=keys,

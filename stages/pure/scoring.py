@@ -8,6 +8,7 @@ import pandas as pd
 
 from schemas.errors import InputError
 from stages.pure import claims, metrics, prompts
+from stages.pure.marks import mark_options
 from stages.pure.metrics import Value
 
 KEY = ["question_id", "candidate_index"]
@@ -27,7 +28,8 @@ def texts_to_score(
     """Questions, Candidates, Negatives -> one row per text with what the scorers read.
 
     Columns: question_id, candidate_index, kind (origin, or kind of the negative),
-    explanation, prompt, claim, key_text, fold (-1 unless a train question).
+    explanation, marked (as the verifier reads it), prompt, claim, key_text, fold (-1 unless a
+    train question).
     Raises InputError for a text of an unknown question.
     """
     columns = [*KEY, "kind", "explanation"]
@@ -43,6 +45,7 @@ def texts_to_score(
     rows: list[Any] = asked.to_dict("records")
     keys: list[Any] = [claims.claim_key(row) for row in rows]
     return texts.assign(
+        marked=[mark_options(*asked) for asked in zip(rows, texts.explanation, strict=True)],
         prompt=[prompts.render_prompt(row) for row in rows],
         claim=keys,
         key_text=[prompts.key_text(row) for row in rows],
