@@ -52,8 +52,8 @@ def check_split(pairs: pd.DataFrame, questions: pd.DataFrame) -> None:
 def main() -> None:
     """Read, compute, write, report."""
     with stage_run("build_preferences", Params) as run:
-        pair_rules.check(run.params)
         asked = run.given["score_candidates"]["scorers"]
+        pair_rules.check(run.params, asked)
         named = rewards.reward_named(run.params.reward, run.given["rewards"], asked)
         questions, checks = run.read(Questions), run.read(Fitness, "reward")
         reward, left_out = pair_rules.usable(named, checks)

@@ -23,6 +23,7 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.questions import Questions
+from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
 from stages.pure.rounds import is_done, mark_final, next_prompt
 from stages.pure.scoring import NOT_TRAINED_ON
@@ -47,13 +48,15 @@ class Params(StageParams):
     stop_rating: float
 
 
-def rate(halves: dict[int, Classifier], prompts: list[str], answers: list[Generated]) -> np.ndarray:
+def rate(
+    halves: dict[int, Classifier], questions: list[dict[Any, Any]], answers: list[Generated]
+) -> np.ndarray:
     """Stars (n,) of the verifier for unseen questions; NaN for an empty text."""
     said = [i for i, answer in enumerate(answers) if answer.text]
     ratings = np.full(len(answers), np.nan)
-    texts = [answers[i].text for i in said]
-    folds = np.full(len(said), NOT_TRAINED_ON)
-    ratings[said] = verifier.ratings(halves, [prompts[i] for i in said], texts, folds)
+    prompts = [render_prompt(questions[i]) for i in said]
+    texts = [mark_options(questions[i], answers[i].text) for i in said]
+    ratings[said] = verifier.ratings(halves, prompts, texts, np.full(len(said), NOT_TRAINED_ON))
     return ratings
 
 
@@ -75,7 +78,7 @@ def iterate(
         texts = [next_prompt(q, last.get(q["question_id"])) for q in open_questions]
         label = f"explain {name}" if index == 0 else f"explain {name}, round {index}"
         answers = writer.answer(texts, how, run.seed, label)
-        ratings = rate(halves, [render_prompt(q) for q in open_questions], answers)
+        ratings = rate(halves, open_questions, answers)
         for question, answer, rating in zip(open_questions, answers, ratings, strict=True):
             row = {"policy": "ilearner", "training_seed": run.seed}
             row |= {"question_id": question["question_id"]}

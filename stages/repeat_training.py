@@ -51,26 +51,32 @@ class Fixed:
     model: Model
     tokenizer: Any
     taught: sft.Lessons
+    tuning: dpo.Settings
     asked: pd.DataFrame  # test questions
 
 
 def shared(run: Run[Params]) -> Fixed:
     """Read once what no seed changes."""
     settings = run.section(pair_rules.Settings, "build_preferences")
-    pair_rules.check(settings)
     declared = run.given["score_candidates"]["scorers"]
+    pair_rules.check(settings, declared)
     named = rewards.reward_named(settings.reward, run.given["rewards"], declared)
     questions, checks = run.read(Questions), run.read(Fitness, "reward")
-    model = run.section(Model, "model")
+    reward, left_out = pair_rules.usable(named, checks)
+    if left_out:
+        logging.warning(f"repeat_training: {left_out}. Reward: {rewards.formula(reward)}.")
+    model, tuning = run.section(Model, "model"), run.section(dpo.Settings, "train_dpo")
+    dpo.check(tuning)
     tokenizer = checkpoints.load_tokenizer(model)
     return Fixed(
         questions,
         checks,
-        pair_rules.usable(named, checks)[0],
+        reward,
         settings,
         model,
         tokenizer,
         sft.lessons(questions, run.section(sft.Settings, "train_sft"), tokenizer, model),
+        tuning,
         explaining.asked_questions(
             questions, run.given["explain_test"]["max_questions"], "repeat_training"
         ),
@@ -100,9 +106,8 @@ def train_once(run: Run[Params], fixed: Fixed, seed: int) -> tuple[pd.DataFrame,
     before = explaining.explain(writer, fixed.asked, decoding, "sft", seed)
     pairs = pairs_of(run, fixed, writer, seed)
     rows = dpo.encoded_pairs(tokenizer, fixed.questions, pairs, model)
-    settings, training = run.section(dpo.Settings, "train_dpo"), run.section(Training, "dpo")
-    dpo.check(settings)
-    dpo.train(policy, tokenizer, rows, settings, training, model, seed)
+    training = run.section(Training, "dpo")
+    dpo.train(policy, tokenizer, rows, fixed.tuning, training, model, seed)
     policy.eval()
     after = explaining.explain(writer, fixed.asked, decoding, "dpo", seed)
     return pd.concat([before, after], ignore_index=True), len(rows)
@@ -128,7 +133,7 @@ def main() -> None:
                 "say what a difference is worth over trainings."
             )
         fixed = shared(run)
-        run.reads(*registry.folders(fixed.reward.scorers))
+        run.reads(*sorted({checkpoints.BASE_DIR, *registry.folders(fixed.reward.scorers)}))
         tables = [explaining.nothing()]
         sizes: dict[str, float] = {"seeds_n": 1 + len(seeds)}
         for seed in seeds:

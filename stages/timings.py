@@ -29,6 +29,7 @@ import typer
 
 from schemas.errors import InputError
 from schemas.questions import Questions
+from stages.pure.marks import mark_options
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.pure.rounds import is_done, next_prompt
 from stages.pure.scoring import NOT_TRAINED_ON
@@ -80,19 +81,20 @@ def in_rounds(
     last: dict[str, Any] | None = None
     for _ in range(how.rounds):
         answers.append(answerer.answer(next_prompt(question, last)))
-        rating = rate(halves, render_prompt(question), answers[-1].text)
+        rating = rate(halves, question, answers[-1].text)
         last = {"explanation": answers[-1].text, "verifier_rating": rating}
         if is_done(rating, how.stop_rating):
             break
     return answers
 
 
-def rate(halves: dict[int, Classifier], prompt: str, text: str) -> float:
+def rate(halves: dict[int, Classifier], question: Question, text: str) -> float:
     """Stars of the verifier for an unseen question; NaN for an empty text."""
     if not text:
         return math.nan
     unseen = np.array([NOT_TRAINED_ON])
-    return float(verifier.ratings(halves, [prompt], [text], unseen)[0])
+    asked = [render_prompt(question)], [mark_options(question, text)]
+    return float(verifier.ratings(halves, *asked, unseen)[0])
 
 
 def measure(

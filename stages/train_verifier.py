@@ -6,7 +6,8 @@
 
 The verifier (a score head and a LoRA adapter on the generator's base) ranks candidates.
 It is cross-fitted: fold_k learns from the train clusters of the other fold, so that no
-candidate is scored by a model that was trained on its question. The judge (a ridge regression
+candidate is scored by a model that was trained on its question; it reads each option in a
+text as what it is, correct or wrong. The judge (a ridge regression
 on the agreement of question and explanation, as a frozen encoder sees it) never meets a
 train question and selects nothing; it is asked in evaluate. Both regress on stars, each
 row weighted by its number of ratings. What each predicts of rated rows that it did not learn
@@ -29,6 +30,7 @@ from schemas.predictions import Predictions
 from schemas.questions import Questions
 from stages.pure import swaps
 from stages.pure.claims import Claim, claim_key
+from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
 from stages.runtime import alignment, checkpoints, classifiers
 from stages.runtime.classifiers import Classifier
@@ -53,10 +55,16 @@ def examples(rows: pd.DataFrame, min_weight: int) -> classifiers.Examples:
     """Rated rows as the verifier reads them."""
     return classifiers.Examples(
         prompts=[render_prompt(row) for row in rows.to_dict("records")],
-        explanations=rows.explanation.tolist(),
+        explanations=marked(rows, rows.explanation.tolist()),
         targets=rows.question_rating_mean.to_numpy(float),
         weights=weights(rows, min_weight),
     )
+
+
+def marked(rows: pd.DataFrame, texts: list[str]) -> list[str]:
+    """Texts about the questions of `rows`, as the verifier reads them."""
+    asked = zip(rows.to_dict("records"), texts, strict=True)
+    return [mark_options(row, text) for row, text in asked]
 
 
 def rated_rows(rows: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -108,7 +116,7 @@ def train_reward(run: Run[Params], rows: pd.DataFrame, folder: Path) -> pd.DataF
 def rate_by(verifier: Classifier) -> swaps.Rate:
     """What the verifier says of questions and explanations."""
     return lambda rows, texts: verifier.ratings(
-        [render_prompt(row) for row in rows.to_dict("records")], texts
+        [render_prompt(row) for row in rows.to_dict("records")], marked(rows, texts)
     )
 
 

@@ -10,7 +10,7 @@ in reports/train_dpo.json.
 
     dvc repro validate
     dvc exp run validate -S train_dpo.beta=0.2
-    python -m stages.pair_rules            # all such experiments as a table
+    python -m stages.tabulate_sweep        # all such experiments as a table
 """
 
 from dataclasses import dataclass

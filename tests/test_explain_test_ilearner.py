@@ -312,11 +312,12 @@ def test_the_first_round_is_what_the_sft_policy_says_in_one_pass(checkout: Path,
 
 
 def test_a_rating_of_the_stage_is_the_mean_of_both_halves(checkout: Path):
+    question = QUESTIONS["q14"] | {"key": "A"}  # the meadow
     answers = [Generated("In the meadow.", 3, True, 1), Generated("", 0, True, 1)]
-    prompt = render_prompt(QUESTIONS["q14"])
+    prompt = render_prompt(question)
     halves = classifiers.load_folds(verifier.FOLDER)
-    (rated, empty) = stage.rate(halves, [prompt, prompt], answers)
-    stars = [half.ratings([prompt], ["In the meadow."])[0] for half in halves.values()]
+    (rated, empty) = stage.rate(halves, [question, question], answers)
+    stars = [half.ratings([prompt], ["In correct."])[0] for half in halves.values()]
     assert stars[0] != stars[1]
     assert rated == pytest.approx(np.mean(stars))
     assert np.isnan(empty)

@@ -14,6 +14,7 @@ from tests.test_build_preferences import drop_texts, pair_keys, pair_texts, rule
 
 VERIFIER = Reward("stars", 0.3, {"verifier": 1.0}, {}, {})
 HYBRID = Reward("frac", 0.05, {"verifier": 0.5, "acr": 0.5}, {}, {})
+ASKED = ["verifier", "words", "is_loop"]
 PLAIN = Settings("verifier", "all_pairs", None, 0.0, 3, 1, 1.2, None, [], 0.0)
 
 
@@ -61,7 +62,7 @@ def test_a_refused_text_is_rejected_but_never_chosen():
     assert pair_keys(pair_texts(low, rule(1.0, 3, 0))) == [("q", 1, 0), ("q", 1, 2), ("q", 2, 0)]
 
 
-def test_flags_come_from_the_scores_and_an_unasked_one_is_refused():
+def test_flags_come_from_the_scores():
     scores = pd.DataFrame(
         {
             "question_id": ["q", "q", "q"],
@@ -72,8 +73,6 @@ def test_flags_come_from_the_scores_and_an_unasked_one_is_refused():
     )
     assert pairing.flagged(scores, ["is_loop"]).candidate_index.tolist() == [0]
     assert pairing.flagged(scores, []).empty
-    with pytest.raises(InputError, match=r"refuse_chosen.*'has_url'"):
-        pairing.flagged(scores, ["is_loop", "has_url"])
 
 
 def many() -> pd.DataFrame:
@@ -108,13 +107,16 @@ def test_a_wider_gap_at_a_fixed_number_compares_gaps_and_not_data_sizes():
         ({"negatives_per_question": -1}, r"negatives_per_question: -1"),
         ({"max_words_ratio": 0.9}, r"max_words_ratio: 0\.9.*1 or more"),
         ({"max_pairs": 0}, r"max_pairs: 0.*1 or more"),
+        ({"refuse_chosen": ["is_lop"]}, r"'is_lop' in params.*Did you mean 'is_loop'\?"),
+        ({"refuse_chosen": ["has_url"]}, r"'has_url' in params.*score_candidates\.scorers asks"),
+        ({"refuse_chosen": ["words"]}, r"'words' in params.yaml is no flag"),
         ({"strategy": "best_worse"}, r"unknown 'best_worse'.*Did you mean 'best_worst'\?"),
     ],
 )
 def test_parameters_that_cannot_be_meant_are_refused(changes: dict, message: str):
-    pair_rules.check(PLAIN)
+    pair_rules.check(PLAIN, ASKED)
     with pytest.raises(InputError, match=message):
-        pair_rules.check(replace(PLAIN, **changes))
+        pair_rules.check(replace(PLAIN, **changes), ASKED)
 
 
 def test_a_reward_scorer_that_reads_less_than_half_stops_the_stage():

@@ -12,6 +12,7 @@ import pytest
 from schemas.errors import InputError
 from schemas.questions import Questions
 from stages import timings
+from stages.pure.marks import mark_options
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
 from stages.pure.scoring import NOT_TRAINED_ON
 from stages.runtime import artifacts, checkpoints, classifiers, params
@@ -141,11 +142,11 @@ def trained(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("trained")
 def test_the_rating_in_the_loop_is_the_one_of_the_stage():
     halves = classifiers.load_folds(Path("models/verifier_reward"))
-    prompts = [render_prompt(question) for question in questions(3)]
-    texts = ["in the meadow", "because", "it finds its food there"]
-    folds = np.full(3, NOT_TRAINED_ON)
-    wanted = verifier.ratings(halves, prompts, texts, folds)
-    found = [rate(halves, prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+    asked, texts = questions(3), ["in the meadow", "because", "it finds its food there"]
+    prompts = [render_prompt(question) for question in asked]
+    read = [mark_options(*pair) for pair in zip(asked, texts, strict=True)]
+    wanted = verifier.ratings(halves, prompts, read, np.full(3, NOT_TRAINED_ON))
+    found = [rate(halves, question, text) for question, text in zip(asked, texts, strict=True)]
     assert found == pytest.approx(wanted.tolist(), abs=1e-5)
 
 

@@ -14,6 +14,7 @@ from schemas.predictions import Predictions
 from schemas.questions import Questions
 from stages import train_verifier
 from stages.pure.claims import Claim, claim_key
+from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
 from stages.runtime import alignment, artifacts, checkpoints, classifiers
 from stages.runtime.classifiers import Examples
@@ -136,15 +137,18 @@ def test_a_train_row_is_rated_by_the_half_that_did_not_see_it(spy: Spy, run_stag
     rows = course().set_index("row_id").loc[found.index]
     assert len(found) == 15
     assert found.rating.tolist() == rows.question_rating_mean.tolist()
-    assert found.predicted.tolist() == (rows.explanation_words_n / 10).tolist()
-    assert found.swapped.tolist() == (found.swapped_words_n / 10).tolist()
+    read = train_verifier.marked(rows, rows.explanation.tolist())
+    assert found.predicted.tolist() == [len(text.split()) / 10 for text in read]
+    assert found.words_n.tolist() == rows.explanation_words_n.tolist()
+    assert found.swapped.notna().all()
 
 
 def test_good_and_poor_texts_are_learnt_from_and_unrated_ones_are_not(spy: Spy, run_stage: Stage):
     run_stage(train_verifier.main, "reward", **SECTION)
     fold_1 = spy.fitted[0]  # of fold 1: q01, q03, q05, q07, two students each
     train = course().query("split == 'train' and fold == 1").sort_values("row_id")
-    assert fold_1.explanations == train.explanation.tolist()
+    assert fold_1.explanations == train_verifier.marked(train, train.explanation.tolist())
+    assert fold_1.explanations[0].startswith("The bear lives in correct because")
     assert fold_1.targets.tolist() == train.question_rating_mean.tolist()
     assert len(spy.fitted[1].prompts) == 7  # fold 0 has one row without a rating
 
@@ -255,7 +259,7 @@ def test_a_real_training_can_be_loaded_and_gives_the_same_bytes(
     assert not [name for name, data in first.items() if str(checkout).encode() in data]
     assert {f"train_verifier_{item}.json", f"curves/train_verifier_{item}.csv"} <= set(first)
     rows = course().query("split == 'train'").to_dict("records")
-    explanations = [row["explanation"] for row in rows]
+    explanations = [mark_options(row, row["explanation"]) for row in rows]
     if item == "reward":
         verifier = classifiers.load_folds(folder)[1]
         found = verifier.ratings([render_prompt(row) for row in rows], explanations)

@@ -75,6 +75,8 @@ def check_roles(declared: Mapping[str, str], known: Collection[str]) -> None:
 
     declared: scorer -> role (score_candidates.scorers). known: the scorers that there are.
     """
+    if not declared:
+        raise InputError(f"{SECTION}: no scorer. Name one, e.g. verifier: reward.")
     role_of_family: dict[str, tuple[str, str]] = {}
     for scorer, role in declared.items():
         for word, words in ((scorer, known), (role, ROLES)):

@@ -1,12 +1,13 @@
 """The rule by which scored texts become pairs: parameters, gate and gap, in one place."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
 
 from schemas.errors import InputError
 from stages.pure import fitness, pairing, rewards, scoring
-from stages.pure.catalogue import nearest
+from stages.pure.catalogue import FLAGS, nearest
 from stages.pure.pairing import Rule
 from stages.pure.rewards import Reward
 
@@ -38,8 +39,8 @@ class Paired:
     length_slope: float  # reward per word, before it was taken off
 
 
-def check(settings: Settings) -> None:
-    """Raise InputError for parameters that cannot be meant."""
+def check(settings: Settings, asked: Collection[str]) -> None:
+    """Raise InputError for parameters that cannot be meant. asked: the scorers of the scores."""
     bounds = {"min_score_gap": 0, "min_gap_errors": 0, "pairs_per_question": 0}
     bounds |= {"negatives_per_question": 0, "max_words_ratio": 1, "max_pairs": 1}
     for name, least in bounds.items():
@@ -47,6 +48,13 @@ def check(settings: Settings) -> None:
         if value is not None and value < least:
             raise InputError(
                 f"build_preferences.{name}: {value} in params.yaml. Give {least} or more."
+            )
+    for flag in settings.refuse_chosen:
+        if flag not in FLAGS or flag not in asked:
+            hint = nearest(flag, [name for name in FLAGS if name in asked])
+            raise InputError(
+                f"build_preferences.refuse_chosen: '{flag}' in params.yaml is no flag that "
+                f"score_candidates.scorers asks for. {hint}"
             )
     if settings.strategy not in pairing.STRATEGIES:
         hint = nearest(settings.strategy, pairing.STRATEGIES)

@@ -67,15 +67,7 @@ def rewarded_texts(
 
 
 def flagged(scores: pd.DataFrame, flags: list[str]) -> pd.DataFrame:
-    """question_id and candidate_index of the texts with one of `flags`.
-
-    Raises InputError for a flag that was not asked for.
-    """
-    if absent := sorted({*flags} - {*scores.scorer}):
-        raise InputError(
-            f"params.yaml: build_preferences.refuse_chosen: data/scores.parquet has no "
-            f"'{absent[0]}'. Name it in score_candidates.scorers too."
-        )
+    """question_id and candidate_index of the texts with one of `flags`."""
     return scores.loc[scores.scorer.isin(flags) & (scores.value > 0), KEY].drop_duplicates()
 
 

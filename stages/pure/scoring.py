@@ -7,6 +7,7 @@ import pandas as pd
 
 from schemas.errors import InputError
 from stages.pure import claims, prompts
+from stages.pure.marks import mark_options
 from stages.pure.metrics import Value
 
 KEY = ["question_id", "candidate_index"]
@@ -21,8 +22,8 @@ def texts_to_score(
 
     Columns: those of prompts.distinct_questions (fold: -1 unless a train question),
     candidate_index, kind (origin, or kind of the negative), explanation, is_stopped,
-    is_generated (a model wrote it), prompt, claim, key_text. Raises InputError for a text of an
-    unknown question.
+    is_generated (a model wrote it), and those of with_rendered. Raises InputError for a text of
+    an unknown question.
     """
     columns = [*KEY, "kind", "explanation", "is_stopped", "is_generated"]
     ours = candidates.rename(columns={"origin": "kind"}).assign(
@@ -42,10 +43,15 @@ def texts_to_score(
 
 
 def with_rendered(texts: pd.DataFrame) -> pd.DataFrame:
-    """`texts` (n rows: a question's columns, and explanation) with prompt, claim and key_text."""
+    """`texts` (n rows: a question's columns, explanation) with what scorers read of them.
+
+    marked (the text as the verifier reads it), prompt, claim (the key, said to be right) and
+    key_text.
+    """
     rows = rows_of(texts)
     keys: list[Any] = [claims.claim_key(row) for row in rows]
     return texts.assign(
+        marked=[mark_options(*asked) for asked in zip(rows, texts.explanation, strict=True)],
         prompt=[prompts.render_prompt(row) for row in rows],
         claim=keys,
         key_text=[prompts.key_text(row) for row in rows],

@@ -1,6 +1,6 @@
 """The verifier: a LoRA adapter and a score head on the generator's base predict a rating.
 
-It reads exactly what the generator is trained on, and is saved as a folder with a manifest
+It reads the prompt that the generator is trained on, and is saved as a folder with a manifest
 that says how to read it again. n = pairs of texts.
 """
 

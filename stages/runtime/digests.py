@@ -22,11 +22,6 @@ def file_md5(file: Path) -> str:
         return hashlib.file_digest(handle, "md5").hexdigest()
 
 
-def weights_md5(folder: Path) -> str | None:
-    """One digest for all weights (*.safetensors) of a model folder, whatever lies beside them.
-
-    None for a folder that only names models of a hub.
-    """
-    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.safetensors"))
-    digests = [file_md5(folder / name) for name in files]
-    return hashlib.md5("".join(digests).encode()).hexdigest() if digests else None
+def weight_digests(folder: Path) -> set[str]:
+    """The md5 of each file of weights (*.safetensors) in a model folder, whatever else is there."""
+    return {file_md5(file) for file in folder.rglob("*.safetensors")}

@@ -11,7 +11,7 @@ from schemas.errors import InputError
 from stages.pure.metrics import Value
 from stages.pure.scoring import scores_of
 from stages.runtime.checkpoints import BASE_DIR
-from stages.runtime.digests import weights_md5
+from stages.runtime.digests import weight_digests
 from stages.scorers import (
     coverage,
     degeneration,
@@ -52,19 +52,18 @@ def folders(scorers: Iterable[str]) -> list[Path]:
 def check_apart(rewarding: Collection[str]) -> None:
     """Raise InputError if one model stands behind a rewarding and a held-out scorer.
 
-    rewarding: families (stages.pure.catalogue). Two folders with the same weights are one
-    model: a copied folder, or a held-out scorer that was trained on the reward's rows. The
-    base is shared by design and proves nothing.
+    rewarding: families (stages.pure.catalogue). Two folders that share a file of weights share
+    a model: a copied folder, or a copied half of the verifier. The base is shared by design and
+    proves nothing.
     """
-    folder_of: dict[str, tuple[str, Path]] = {}
+    owner: dict[str, tuple[str, Path]] = {}
     for family in FAMILIES:
         name = family.__name__.rpartition(".")[2]
         for folder in sorted({*family.MODELS} - {BASE_DIR}):
-            if (digest := weights_md5(folder)) is None:
-                continue
-            other, path = folder_of.setdefault(digest, (name, folder))
-            if path != folder and (other in rewarding) != (name in rewarding):
-                raise InputError(
-                    f"{folder} ({name}) and {path} ({other}) hold the same weights, but one is a "
-                    "reward and the other is held out. Train them on different questions."
-                )
+            for digest in sorted(weight_digests(folder)):
+                other, path = owner.setdefault(digest, (name, folder))
+                if (other in rewarding) != (name in rewarding):
+                    raise InputError(
+                        f"{folder} ({name}) and {path} ({other}) hold the same weights, but one is "
+                        "a reward and the other is held out. Train them on different questions."
+                    )

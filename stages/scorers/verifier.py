@@ -29,7 +29,8 @@ def ratings(
     fold, so a train question of fold k is rated by it alone; with fold -1 (no train
     question) the value is the mean of both.
 
-    prompts: stages.pure.prompts.render_prompt of each question. Raises ValueError for
+    prompts: stages.pure.prompts.render_prompt of each question; explanations: as
+    stages.pure.marks.mark_options gives them, which is how the verifier learned. Raises ValueError for
     folds that do not align or are neither -1 nor one of the halves.
     """
     folds = np.asarray(folds)
@@ -51,7 +52,7 @@ def verifier(texts: pd.DataFrame) -> list[Value]:
     return ask_said(
         texts,
         lambda said: ratings(
-            halves, said.prompt.tolist(), said.explanation.tolist(), said.fold.to_numpy()
+            halves, said.prompt.tolist(), said.marked.tolist(), said.fold.to_numpy()
         ),
     )
 

@@ -3,7 +3,9 @@
 import pandas as pd
 
 from schemas.errors import InputError
+from schemas.explanations import Explanations
 from stages.pure.prompts import distinct_questions, render_prompt
+from stages.runtime import artifacts
 from stages.runtime.generation import Decoding, Generated, Writer, decodings
 
 
@@ -56,5 +58,4 @@ def explain(
 
 def nothing() -> pd.DataFrame:
     """Explanations without a row, where no other seed was asked for."""
-    none = pd.DataFrame(columns=["question_id", "cluster_id"], dtype=str)
-    return table("sft", 0, "sampled", none, [])
+    return artifacts.empty(Explanations)
