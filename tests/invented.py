@@ -25,6 +25,7 @@ from schemas.questions import Questions
 from schemas.rejects import Rejects
 from schemas.scores import Scores
 from schemas.seed_comparisons import SeedComparisons
+from schemas.validations import Validations
 from schemas.win_rates import WinRates
 from stages.runtime import artifacts
 
@@ -212,6 +213,15 @@ def seed_comparisons() -> pd.DataFrame:
     )
 
 
+def validations() -> pd.DataFrame:
+    """One sample of either policy on one question; one value is null with its reason."""
+    rows: list[tuple] = [
+        ("sft", "q3", "c3", 0, "judge", 3.0, None),
+        ("dpo", "q3", "c3", 0, "judge", None, "empty_text"),
+    ]
+    return table(Validations, rows)
+
+
 def win_rates() -> pd.DataFrame:
     """DPO against SFT: both questions won by a judge of single texts, one by a judge of pairs."""
     start = ("dpo", "sft", "sampled")
@@ -271,6 +281,7 @@ def tables() -> dict[tuple[type[Table], Item], pd.DataFrame]:
         (Leakage, "texts"): leakage("negatives"),
         (SeedComparisons, None): seed_comparisons(),
         (WinRates, None): win_rates(),
+        (Validations, None): validations(),
     }
     checked: dict[tuple[type[Table], Item], pd.DataFrame] = {}
     for verifier in VERIFIERS:

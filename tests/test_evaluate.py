@@ -222,7 +222,7 @@ def test_models_read_no_empty_text_and_it_is_null_not_zero(models: dict[str, lis
 
 
 def test_the_verifier_alone_reads_options_as_what_they_are(models: dict[str, list]):
-    evaluate.ask_models(final(said("sft", ("q4", 0, "yes, not no"))))
+    ask_models(final(said("sft", ("q4", 0, "yes, not no"))))
     assert models["verifier"][0][0] == ["correct, not wrong"]
     assert models["judge"][0][0] == ["yes, not no"]
 

@@ -68,12 +68,10 @@ def test_a_text_meets_its_own_question_in_the_words_of_the_prompt_module():
 
 def test_the_verifier_reads_options_as_what_they_are():
     candidates = invented.candidates().assign(explanation="Yes, not no: yesterday.")
-    texts = texts_to_score(invented.questions(), candidates, invented.negatives())
+    texts = scoring.texts_to_score(invented.questions(), candidates, invented.negatives())
     is_ours = texts.candidate_index < 1000
     assert set(texts.marked[is_ours]) == {"correct, not wrong: yesterday."}
     assert set(texts.explanation[is_ours]) == {"Yes, not no: yesterday."}
-    stage.ask_model("verifier", texts[is_ours])
-    assert {text for _, (_, text) in Fake.asked} == {"correct, not wrong: yesterday."}
 
 
 def test_only_train_questions_have_a_fold():

@@ -1,8 +1,9 @@
 """The oracle of the sample course: does an explanation agree with the facts it was made from?
 
 It stands for the truth that no rater and no scorer sees. Only `make_sample_course` knows the
-facts, and only `evaluate` and `validate` may ask the oracle (tests/test_oracle.py). It reads words, not
-templates, so that it can judge texts that a model wrote; it understands no paraphrase.
+facts, and only `evaluate` and `validate` may ask the oracle (tests/test_oracle.py). It reads
+words, not templates, so that it can judge texts that a model wrote; it understands no
+paraphrase.
 """
 
 import re

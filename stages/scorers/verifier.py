@@ -30,8 +30,8 @@ def ratings(
     question) the value is the mean of both.
 
     prompts: stages.pure.prompts.render_prompt of each question; explanations: as
-    stages.pure.marks.mark_options gives them, which is how the verifier learned. Raises ValueError for
-    folds that do not align or are neither -1 nor one of the halves.
+    stages.pure.marks.mark_options gives them, which is how the verifier learned. Raises
+    ValueError for folds that do not align or are neither -1 nor one of the halves.
     """
     folds = np.asarray(folds)
     if folds.shape != (len(explanations),) or not np.isin(folds, (NOT_TRAINED_ON, *halves)).all():
