@@ -895,7 +895,7 @@ def test_a_verifier_gets_a_verdict_against_each_baseline():
 
 
 def test_measures_are_rows_and_predictors_columns():
-    table = page_fitness.predictor_table(fitness(), "Judge")
+    table = page_reliability.predictor_table(fitness(), "Judge")
     assert [*table.head] == ["Measure", "Judge", "Word count"]
     assert [(name, [(c.text, c.tone) for c in values]) for name, values in table.rows] == [
         ("Spearman", [("0.50", "up"), ("0.40", "")]),
@@ -905,8 +905,24 @@ def test_measures_are_rows_and_predictors_columns():
     assert table.rows[0][1][0].note == "0.40 to 0.60; n = 1\u202f200"
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_order_on_the_page_is_not_that_of_the_rows(seed: int):
+    some = fitness().sample(frac=1, random_state=seed)
+    told = page_fitness.verdict(some, "Judge", ABSENT), page_fitness.against(some, "Judge")
+    same = (
+        page_fitness.verdict(fitness(), "Judge", ABSENT),
+        page_fitness.against(fitness(), "Judge"),
+    )
+    assert told == same
+    table = page_reliability.predictor_table(some, "Judge")
+    assert table == page_reliability.predictor_table(fitness(), "Judge")
+    audited = pair_audit().sample(frac=1, random_state=seed)
+    rows = page_audit.audit_table(audited).rows
+    assert [name for name, _ in rows] == [n for n, _ in page_audit.audit_table(pair_audit()).rows]
+
+
 def test_differences_from_the_baselines_unfold():
-    (table, _, _) = page_fitness.measured(material()).folded
+    (table, _, _) = page_reliability.measured(material()).folded
     assert isinstance(table, Table)
     assert [*table.head] == ["Measure", "Minus word count"]
     assert [(name, cell.text, cell.note) for name, (cell,) in table.rows] == [

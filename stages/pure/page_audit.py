@@ -45,9 +45,15 @@ def label_of(row: Mapping[str, Any]) -> str:
     return label if row["group"] == ALL else f"{label}, rejected is {wording.named(row['group'])}"
 
 
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows by measure as LABELS has them, not as they are sorted on disk."""
+    places = {name: i for i, name in enumerate(LABELS)}
+    return table.sort_values("measure", key=lambda names: names.map(places), kind="stable")
+
+
 def verdict(table: pd.DataFrame) -> Findings | Missing:
     """One sentence per limit that is over all pairs or not met."""
-    tested = records(table[table.is_met.notna()])
+    tested = records(in_order(table[table.is_met.notna()]))
     if not tested:
         return Missing("Pair audit", "nothing was held against a limit")
     is_passed = all(row["is_met"] for row in tested)
@@ -60,7 +66,7 @@ def audit_table(table: pd.DataFrame) -> Table:
     """Measures by group of pairs, all pairs first."""
     groups = sorted(dict.fromkeys(table.group), key=lambda name: name != ALL)
     rows = []
-    for name, part in table.groupby("measure", sort=False):
+    for name, part in in_order(table).groupby("measure", sort=False):
         found = {row["group"]: value_cell(row, "frac", row["pairs_n"]) for row in records(part)}
         label = wording.title(label_of({"measure": name, "group": ALL}))
         rows.append((label, [found.get(group, Cell(wording.NONE)) for group in groups]))

@@ -1,6 +1,6 @@
-"""The parts of the page on fitness: does a verifier pass its gate, and what does it look at?"""
+"""The parts of the page on the gate: may a verifier rank, and what does it know beyond length?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -10,9 +10,7 @@ from stages.pure import fitness, wording
 from stages.pure.comparison import ALL
 from stages.pure.material import Material
 from stages.pure.page_means import records
-from stages.pure.page_reliability import reliability_figure
-from stages.pure.page_training import metrics_table
-from stages.pure.views import Cell, Findings, Missing, Part, Table
+from stages.pure.views import Cell, Findings, Missing, Part
 
 VERIFIERS = {"reward": "Verifier (reward)", "judge": "Judge"}
 MODEL = "model"  # the predictor that is a verifier; the others are baselines
@@ -20,7 +18,9 @@ BASELINES = {
     "question_only": "question only",
     "words": "word count",
     "bag_of_words": "bag of words",
+    "mean_predictor": "a constant",
 }
+ORDER = [MODEL, *BASELINES]
 COMPARED = {"spearman": "rank correlation with the ratings", "pair_accuracy": "pairs in order"}
 LABELS = {
     "pair_accuracy": "pairs in order",
@@ -43,6 +43,14 @@ def of_each(
     return [part for part in said if not isinstance(part, Missing)], missing
 
 
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows by predictor and measure as the page names them, not as they are sorted on disk."""
+    places = {name: i for i, name in enumerate([*ORDER, *MEASURES])}
+    return table.sort_values(
+        ["predictor", "measure"], key=lambda names: names.map(places), kind="stable"
+    )
+
+
 def gate(material: Material) -> Part:
     """Which verifiers may rank texts, by which limits."""
 
@@ -63,7 +71,7 @@ def gate(material: Material) -> Part:
 
 def verdict(table: pd.DataFrame, title: str, report: dict[str, Any] | str) -> Findings | Missing:
     """One sentence per limit; whether all are met is what check_verifier said, if it did."""
-    limited = records(table[table.limit.notna()])
+    limited = records(in_order(table[table.limit.notna()]))
     if not limited:
         return Missing(f"Gate of the {title}", "no measure has a limit")
     is_passed = all(row["is_met"] for row in limited)
@@ -123,7 +131,8 @@ def against(table: pd.DataFrame, title: str) -> Findings | Missing:
     value = {(r["predictor"], r["measure"], r["group"]): r["value"] for r in records(table)}
     groups = {ALL, *table.group[table.limit.notna()]}
     sentences = []
-    for row in records(table[table.measure.str.contains(MINUS) & table.group.isin(groups)]):
+    shown = table[table.measure.str.contains(MINUS) & table.group.isin(groups)]
+    for row in records(in_order(shown)):
         name, _, baseline = row["measure"].partition(MINUS)
         if name not in COMPARED or baseline not in BASELINES:
             continue
@@ -138,65 +147,6 @@ def against(table: pd.DataFrame, title: str) -> Findings | Missing:
     if not sentences:
         return Missing(f"Beside the baselines: {title}", "no difference from a baseline is there")
     return Findings(f"{title} against the baselines", sentences)
-
-
-def measured(material: Material) -> Part:
-    """Reliability, the numbers of every predictor, and every difference from a baseline."""
-
-    def each(build: Callable[[pd.DataFrame, str], Table], what: str) -> list[Table | Missing]:
-        return [
-            material.show(f"{what}: {title}", [f"fitness_{key}"], lambda t, w=title: build(t, w))
-            for key, title in VERIFIERS.items()
-        ]
-
-    reports = {key: material.reports[f"check_verifier_{key}"] for key in VERIFIERS}
-    stages = [f"check_verifier_{key}" for key in VERIFIERS]
-    return Part(
-        "Fitness in numbers",
-        figures=[reliability_figure(reports[key], key, VERIFIERS[key]) for key in VERIFIERS],
-        tables=each(predictor_table, "Fitness"),
-        folded=[
-            *each(baseline_table, "Differences from the baselines"),
-            metrics_table(material, stages, "All numbers of the check"),
-        ],
-    )
-
-
-def predictor_table(table: pd.DataFrame, title: str) -> Table:
-    """Measures (and groups, if a measure is of one) by predictor."""
-    shown = table[~table.measure.str.contains(MINUS)]
-    names = {MODEL: title} | {p: wording.title(label) for p, label in BASELINES.items()}
-    caption = "On rated rows that the predictor did not learn from. Small print is the interval "
-    caption += "and the number of rows or pairs of one cluster; coloured numbers have a limit."
-    return pivot(shown, "predictor", names, f"Fitness: {title}", caption)
-
-
-def baseline_table(table: pd.DataFrame, title: str) -> Table:
-    """The same measures, less those of each baseline."""
-    shown = table[table.measure.str.contains(MINUS)]
-    parts = shown.measure.str.partition(MINUS)
-    names = {baseline: f"Minus {BASELINES.get(baseline, baseline)}" for baseline in set(parts[2])}
-    return pivot(
-        shown.assign(measure=parts[0], baseline=parts[2]),
-        "baseline",
-        names,
-        f"Differences from the baselines: {title}",
-        "Shares in percent points. An interval above 0 is a gain; of MSE, one below 0.",
-    )
-
-
-def pivot(
-    table: pd.DataFrame, across: str, names: Mapping[str, str], title: str, caption: str
-) -> Table:
-    """Measures and groups by the values of the column `across`, in order of appearance."""
-    columns = list(dict.fromkeys(table[across]))
-    rows = []
-    for (name, group), part in table.groupby(["measure", "group"], sort=False):
-        label, unit = labelled({"measure": name, "group": group})
-        signed = across == "baseline"
-        cells = {row[across]: value_cell(row, unit, row["n"], signed) for row in records(part)}
-        rows.append((wording.title(label), [cells.get(c, Cell(wording.NONE)) for c in columns]))
-    return Table(title, caption, ["Measure", *(names.get(c, c) for c in columns)], rows)
 
 
 def value_cell(row: dict[str, Any], unit: str, n: float, is_signed: bool = False) -> Cell:

@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.negatives import KINDS
 from schemas.scores import ROLES
-from stages.pure import page_fitness, wording
+from stages.pure import page_fitness, page_reliability, wording
 from stages.pure.catalogue import METRICS
 from stages.pure.material import Material
 from stages.pure.page_means import heading
@@ -30,7 +30,7 @@ def trust(material: Material) -> Section:
         [
             page_fitness.gate(material),
             page_fitness.above_baselines(material),
-            page_fitness.measured(material),
+            page_reliability.measured(material),
             readers(material),
             Part(
                 "Do the scorers see what is wrong on purpose?",
