@@ -67,9 +67,9 @@ def main() -> None:
         run.write(Drops, drops)
         numbers = pairing.summarize(made.texts, made.pairs)
         numbers |= {"length_slope_score": made.length_slope, "min_gap_score": made.rule.min_gap}
-        words = {"reward": rewards.formula(reward), "unit": reward.unit, "left_out": left_out}
-        words |= {"strategy": made.rule.strategy}
-        run.report(numbers, words | pairing.tabulate(made.pairs, drops))
+        told = {"words": rewards.formula(reward), "unit": reward.unit, "scorers": reward.scorers}
+        details = {"reward": told | {"left_out": left_out}, "strategy": made.rule.strategy}
+        run.report(numbers, details | pairing.tabulate(made.pairs, drops))
 
 
 if __name__ == "__main__":

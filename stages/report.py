@@ -58,7 +58,8 @@ MODELS += ["sft", "dpo"]
 REPORTS = ["make_sample_course", "prepare_questions", "check_leakage_questions"]
 REPORTS += ["check_verifier_reward", "check_verifier_judge"]
 REPORTS += ["sample_candidates", "make_negatives", "score_candidates", "build_preferences"]
-REPORTS += ["audit_preferences", "check_leakage_texts", "evaluate", *TRAININGS]
+REPORTS += ["audit_preferences", "check_leakage_texts", "validate", "repeat_training"]
+REPORTS += ["evaluate", *TRAININGS]
 REPORTS += [f"explain_test_{policy}" for policy in POLICIES]
 REQUIREMENTS = Path("requirements.txt")
 

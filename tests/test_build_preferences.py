@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from schemas.candidates import Candidates
 from schemas.drops import Drops
 from schemas.errors import InputError
+from schemas.fitness import Fitness
 from schemas.negatives import KINDS, Negatives
 from schemas.preferences import Preferences
 from schemas.questions import Questions
@@ -48,6 +49,8 @@ def drop_texts(table: pd.DataFrame, pairs: pd.DataFrame, how: Rule) -> pd.DataFr
 
 
 PARAMS = rule(1.0, 10, 1)
+ENTRY = {"unit": "stars", "min_gap": 0.3, "sum": {"verifier": 1.0}, "product": {}, "at_least": {}}
+REWARDS = {"verifier": ENTRY}
 VERIFIER = Reward("stars", 0.3, {"verifier": 1.0}, {}, {})
 
 
@@ -559,14 +562,24 @@ def test_the_report_by_hand():
     ]
 
 
+def fit(is_met: bool) -> pd.DataFrame:
+    """A verifier whose checks are all met, or whose first one is not."""
+    table = invented.fitness()
+    return table[table.is_met.fillna(True) | (not is_met)]
+
+
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
     """The stage in a folder with the invented course."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tracking, "record", lambda *args: None)
-    section = {"min_score_gap": 1.0, "pairs_per_question": 3, "negatives_per_question": 1}
-    section["length_control"] = 0.0
-    monkeypatch.setattr(params, "declared", lambda name: {"build_preferences": section})
+    section = {"reward": "verifier", "strategy": "all_pairs", "min_score_gap": 1.0}
+    section |= {"min_gap_errors": 0.0, "pairs_per_question": 3, "negatives_per_question": 1}
+    section |= {"max_words_ratio": 1.2, "max_pairs": None, "refuse_chosen": []}
+    section |= {"length_control": 0.0}
+    given = {"build_preferences": section, "score_candidates": {"scorers": {"verifier": "reward"}}}
+    monkeypatch.setattr(params, "declared", lambda name: given | {"rewards": REWARDS})
+    artifacts.write(Fitness, fit(True), "reward")
     for schema, frame in zip((Questions, Candidates, Negatives, Scores), course(), strict=True):
         artifacts.write(schema, frame)
     return tmp_path
@@ -623,3 +636,37 @@ def test_the_length_slope_is_that_within_questions():
 def test_a_length_control_outside_0_and_1_is_refused(share: float):
     with pytest.raises(InputError, match="length_control"):
         pairing.control_length(texts(("q", 0, "a b", 1.0)), share)
+
+
+def test_an_unfit_verifier_that_is_all_of_the_reward_stops_the_stage(stage: Path):
+    artifacts.write(Fitness, fit(False), "reward")
+    with pytest.raises(InputError, match=r"left out of the reward: unfit: .*no other scorer"):
+        build_preferences.main()
+    assert not (stage / "data/preferences.parquet").exists()
+
+
+def test_an_unfit_verifier_is_left_out_in_one_line_and_the_rest_of_the_reward_ranks(
+    stage: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    # acr alone decides what the verifier would have decided otherwise
+    both = {"unit": "frac", "min_gap": 0.1, "sum": {"verifier": 0.5, "acr": 0.5}}
+    given = params.declared("build_preferences")
+    given = given | {"rewards": {"verifier": both | {"product": {}, "at_least": {}}}}
+    given["score_candidates"] = {"scorers": {"verifier": "reward", "acr": "heldout"}}
+    given["build_preferences"] = given["build_preferences"] | {"min_score_gap": None}
+    monkeypatch.setattr(params, "declared", lambda name: given)
+    scores = artifacts.read(Scores)
+    table = scores[scores.scorer == "verifier"]
+    places = table.candidate_index % 2
+    acr = table.assign(scorer="acr", role="heldout", value=places.astype(float), reason=None)
+    artifacts.write(Scores, artifacts.conform(Scores, pd.concat([table, acr])))
+    artifacts.write(Fitness, fit(False), "reward")
+    build_preferences.main()
+    assert "verifier left out of the reward: unfit" in caplog.text
+    assert len(caplog.records) == 1
+    pairs = artifacts.read(Preferences)
+    assert set(pairs.chosen_score) == {0.5}
+    assert set(pairs.rejected_score) == {0.0}
+    told = json.loads((stage / "reports/build_preferences.json").read_text())["details"]["reward"]
+    assert told["words"] == "0.5 acr"
+    assert told["left_out"].startswith("verifier left out of the reward: unfit")

@@ -14,6 +14,7 @@ from schemas.negatives import Negatives
 from schemas.questions import Questions
 from schemas.scores import Scores
 from stages import score_candidates as stage
+from stages.pure import scoring
 from stages.pure.prompts import declarative, render_prompt
 from stages.pure.scoring import check_nulls, means_by_kind, model_values
 from stages.runtime import artifacts, params, tracking
@@ -108,7 +109,7 @@ def test_an_empty_text_is_shown_to_no_model_and_is_null_there_with_its_reason():
 
 def test_a_text_that_is_too_long_is_null_and_not_zero():
     texts = given_texts()
-    texts.loc[0, "explanation"] = "too long"
+    texts.loc[0, ["explanation", "marked"]] = "too long"
     scores = registry.score(texts, {"verifier": "reward"})
     assert scores.reason.dropna().to_dict() == {0: "too_long", 6: "empty_text"}
     assert scores.value.isna().sum() == 2
@@ -116,7 +117,7 @@ def test_a_text_that_is_too_long_is_null_and_not_zero():
 
 def test_values_by_hand():
     texts = given_texts()
-    texts.loc[1, "explanation"] = "yes because yes"
+    texts.loc[1, ["explanation", "marked"]] = "yes because yes"
     scores = registry.score(texts, ALL)
     row = scores[(scores.question_id == "q1") & (scores.candidate_index == 1)]
     assert dict(zip(row.scorer, row.value, strict=True)) == {

@@ -8,7 +8,17 @@ from stages.pure import page_training, wording
 from stages.pure.material import Material
 from stages.pure.views import Missing, Part, Section, Table, cells
 
-PROFILE = ["base", "dpo", "encoder", "generation", "model", "sft", "verifier"]  # its sections
+PROFILE = [
+    "base",
+    "dpo",
+    "encoder",
+    "generation",
+    "model",
+    "reading",
+    "sft",
+    "students",
+    "verifier",
+]
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 NEEDED = "# what these need"  # the heading in requirements.txt below which nothing is ours
 COMMANDS = {
