@@ -6,7 +6,8 @@
 Student utility asks whether an explanation makes the key likelier to a student who could not
 know it. The students that are trained here know nothing but how to read: their exercises are
 explanations of the judge split whose options are replaced by other words, anew each time
-(stages/pure/reading.py), and questions without explanation whose answer is drawn. The exam
+(stages/pure/reading.py), and questions without explanation whose answer is drawn. The words are
+those of all questions but the test split's; which option is right is not told. The exam
 questions, from which each text takes its nearest, are those of the train split; they are
 stored, not learnt. A profile that names hub models gets a folder that pins them; nothing is
 downloaded and nothing is measured.
@@ -39,6 +40,7 @@ from stages.runtime.students import Exam, Reader, Reading
 
 FOLDER = Path("models/students")
 LEAST = 2  # students
+WORDS_OF = ("train", "judge", "validation")  # splits whose questions give words, without keys
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,14 @@ def document(tokenizer: Any, exercise: reading.Exercise) -> Document:
 
 
 def train_one(
-    run: Run[Params], how: Student, rows: Sequence[solving.Row], seed: int
+    run: Run[Params],
+    how: Student,
+    rows: Sequence[solving.Row],
+    others: Sequence[solving.Row],
+    seed: int,
 ) -> tuple[Reader, list[dict[str, float]]]:
-    """One student and its log. rows: the only ones that it learns from."""
-    lessons, given = run.section(Reading, "reading"), reading.material(rows)
+    """One student and its log. rows: whose explanations it reads; others: more options' words."""
+    lessons, given = run.section(Reading, "reading"), reading.material(rows, others)
     if not given.rows or len(given.words) < solving.MOST_OPTIONS:
         raise InputError(
             f"data/questions.parquet: {len(given.rows)} explanations of the judge split are rated "
@@ -81,6 +87,7 @@ def train_one(
             "train_students.min_rating or add exports."
         )
     texts = [prompts.render_exam(row, row["explanation"]) for row in rows]
+    texts += [prompts.render_exam(row, "") for row in others]
     tokenizer = base_model.train_tokenizer(texts, lessons.vocabulary, how.max_length)
     rng = np.random.default_rng(seed)
 
@@ -111,9 +118,11 @@ def train_all(run: Run[Params], named: dict[str, Student], rows: pd.DataFrame) -
     fitted = solving.rated_at_least(rows, ["judge"], run.params.min_rating)
     good = solving.rated_at_least(rows, ["train"], run.params.min_rating)
     held_out = solving.one_per_question([row for row in good if reading.frames_of(row)])
+    known = prompts.distinct_questions(rows)
+    others = exams.records(known[known.split.isin(WORDS_OF)])
     found, curve = [], pd.DataFrame()
     for place, (name, how) in enumerate(named.items()):
-        reader, log = train_one(run, how, fitted, run.seed + place)
+        reader, log = train_one(run, how, fitted, others, run.seed + place)
         students.save(reader, FOLDER / name)
         found.append(fitness(reader, held_out) if held_out else {})
         curve = pd.concat([curve, pd.DataFrame(log).assign(student=name)], ignore_index=True)

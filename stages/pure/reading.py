@@ -17,7 +17,7 @@ from stages.pure.prompts import LETTERS
 
 Row = Mapping[Any, Any]  # of `questions`
 Exercise = tuple[dict[Any, Any], str, str]  # question, explanation ("" for none), answer
-INVENTED_FRAC = 0.3  # of options: pieces of words put together, which no vocabulary holds
+INVENTED_FRAC = 0.1  # of options: pieces of words put together, which no vocabulary holds
 SCRAMBLED_FRAC = 0.15  # of explanations: all words but the options are drawn anew
 ANNOUNCED_FRAC = 0.5  # of explanations: the sentence that names the key is one of ANNOUNCED
 MAX_WORDS = 3  # of an option made of drawn words
@@ -64,10 +64,13 @@ class Material:
     said: list[str]  # words of explanations
 
 
-def material(rows: Sequence[Row]) -> Material:
-    """What rows of `questions` give; a row whose explanation names no key is no exercise."""
+def material(rows: Sequence[Row], others: Sequence[Row]) -> Material:
+    """What rows of `questions` give; a row whose explanation names no key is no exercise.
+
+    others: questions whose options are more words to copy. Which of them is right is not read.
+    """
     found = [(row, frames_of(row)) for row in rows]
-    phrases = sorted({option for row in rows for option in prompts.options(row)})
+    phrases = sorted({option for row in (*rows, *others) for option in prompts.options(row)})
     announced = [tuple(part.strip() for part in text.split("{}")) for text in ANNOUNCED]
     return Material(
         rows=[row for row, frames in found if frames],
