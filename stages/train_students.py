@@ -32,11 +32,12 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure import exams, masking, prompts, reading, solving, utility
-from stages.runtime import base_model, checkpoints, params, students
+from stages.runtime import base_model, checkpoints, lessons, params, students
+from stages.runtime.lessons import Reading
 from stages.runtime.packing import Document
 from stages.runtime.profile import Student
 from stages.runtime.run import Run, StageParams, stage_run, start
-from stages.runtime.students import Exam, Reader, Reading
+from stages.runtime.students import Exam, Reader
 
 FOLDER = Path("models/students")
 LEAST = 2  # students
@@ -79,7 +80,7 @@ def train_one(
     seed: int,
 ) -> tuple[Reader, list[dict[str, float]]]:
     """One student and its log. rows: whose explanations it reads; others: more options' words."""
-    lessons, given = run.section(Reading, "reading"), reading.material(rows, others)
+    how_to_learn, given = run.section(Reading, "reading"), reading.material(rows, others)
     if not given.rows or len(given.words) < solving.MOST_OPTIONS:
         raise InputError(
             f"data/questions.parquet: {len(given.rows)} explanations of the judge split are rated "
@@ -88,7 +89,7 @@ def train_one(
         )
     texts = [prompts.render_exam(row, row["explanation"]) for row in rows]
     texts += [prompts.render_exam(row, "") for row in others]
-    tokenizer = base_model.train_tokenizer(texts, lessons.vocabulary, how.max_length)
+    tokenizer = base_model.train_tokenizer(texts, how_to_learn.vocabulary, how.max_length)
     rng = np.random.default_rng(seed)
 
     def exercise(is_short: bool) -> Document:
@@ -96,7 +97,7 @@ def train_one(
             return document(tokenizer, reading.short_exercise(given, rng))
         return document(tokenizer, reading.exercise(given, run.params.explained_frac, rng))
 
-    network, log = students.train(how, lessons, tokenizer, exercise, seed)
+    network, log = lessons.train(how, how_to_learn, tokenizer, exercise, seed)
     return Reader(network, tokenizer, how), log
 
 
@@ -129,10 +130,10 @@ def train_all(run: Run[Params], named: dict[str, Student], rows: pd.DataFrame) -
     run.write_curve(curve)
     numbers = {"rows_n": float(len(fitted)), "held_out_n": float(len(held_out))}
     numbers |= {"chance_frac": solving.chance(held_out)} if held_out else {}
-    by_student = {
-        f"{name}_{of}": n for name, each in zip(named, found, strict=True) for of, n in each.items()
-    }
-    return numbers | pd.DataFrame(found).mean().to_dict() | by_student
+    for name, each in zip(named, found, strict=True):
+        numbers |= {f"{name}_{of}": value for of, value in each.items()}
+    means = pd.DataFrame(found).mean()
+    return numbers | {str(of): float(value) for of, value in means.items()}
 
 
 def main() -> None:

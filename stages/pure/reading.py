@@ -71,12 +71,15 @@ def material(rows: Sequence[Row], others: Sequence[Row]) -> Material:
     """
     found = [(row, frames_of(row)) for row in rows]
     phrases = sorted({option for row in (*rows, *others) for option in prompts.options(row)})
-    announced = [tuple(part.strip() for part in text.split("{}")) for text in ANNOUNCED]
+    frames = [frame for _, own in found for frame in own]
+    for text in ANNOUNCED:
+        before, after = text.split("{}")
+        frames.append((before.strip(), after.strip()))
     return Material(
-        rows=[row for row, frames in found if frames],
+        rows=[row for row, own in found if own],
         phrases=phrases,
         words=sorted({word for phrase in phrases for word in phrase.split()}),
-        frames=[frame for _, frames in found for frame in frames] + announced,
+        frames=frames,
         said=sorted({word for row in rows for word in row["explanation"].split()}),
     )
 
