@@ -126,7 +126,8 @@ def train_all(run: Run[Params], named: dict[str, Student], rows: pd.DataFrame) -
         reader, log = train_one(run, how, fitted, others, run.seed + place)
         students.save(reader, FOLDER / name)
         found.append(fitness(reader, held_out) if held_out else {})
-        curve = pd.concat([curve, pd.DataFrame(log).assign(student=name)], ignore_index=True)
+        logged = pd.DataFrame(log)
+        curve = curve.assign(step=logged.step, **{f"{name}_loss": logged.loss})
     run.write_curve(curve)
     numbers = {"rows_n": float(len(fitted)), "held_out_n": float(len(held_out))}
     numbers |= {"chance_frac": solving.chance(held_out)} if held_out else {}
