@@ -13,9 +13,10 @@ stored, not learnt. A profile that names hub models gets a folder that pins them
 downloaded and nothing is measured.
 
 Held-out numbers are of the train split, one well rated explanation that names its key per
-question. Healthy: accuracy_frac near 1, without_accuracy_frac and misled_accuracy_frac near
-chance_frac. masked_accuracy_frac is near chance_frac, too, for students who know nothing of
-the world: then `utility` says whether a text speaks for a wrong option, and no more.
+question. Healthy: accuracy_frac far above chance_frac, without_accuracy_frac and
+misled_accuracy_frac near it. masked_accuracy_frac is no higher than chance, too, for students
+who know nothing of the world: then `utility` says whether a text speaks for a wrong option, and
+no more, and `utility_unmasked` is the scorer to look at.
 
     dvc repro train_students
     python -m stages.train_students
