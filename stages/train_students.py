@@ -6,15 +6,17 @@
 Student utility asks whether an explanation makes the key likelier to a student who could not
 know it. The students that are trained here know nothing but how to read: their exercises are
 explanations of the judge split whose options are replaced by other words, anew each time
-(stages/pure/reading.py), and questions without explanation whose answer is drawn. The exam
+(stages/pure/reading.py), and questions without explanation whose answer is drawn. The words are
+those of all questions but the test split's; which option is right is not told. The exam
 questions, from which each text takes its nearest, are those of the train split; they are
 stored, not learnt. A profile that names hub models gets a folder that pins them; nothing is
 downloaded and nothing is measured.
 
 Held-out numbers are of the train split, one well rated explanation that names its key per
-question. Healthy: accuracy_frac near 1, without_accuracy_frac and misled_accuracy_frac near
-chance_frac. masked_accuracy_frac is near chance_frac, too, for students who know nothing of
-the world: then `utility` says whether a text speaks for a wrong option, and no more.
+question. Healthy: accuracy_frac far above chance_frac, without_accuracy_frac and
+misled_accuracy_frac near it. masked_accuracy_frac is no higher than chance, too, for students
+who know nothing of the world: then `utility` says whether a text speaks for a wrong option, and
+no more, and `utility_unmasked` is the scorer to look at.
 
     dvc repro train_students
     python -m stages.train_students
@@ -31,14 +33,16 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure import exams, masking, prompts, reading, solving, utility
-from stages.runtime import base_model, checkpoints, params, students
+from stages.runtime import base_model, checkpoints, lessons, params, students
+from stages.runtime.lessons import Reading
 from stages.runtime.packing import Document
 from stages.runtime.profile import Student
 from stages.runtime.run import Run, StageParams, stage_run, start
-from stages.runtime.students import Exam, Reader, Reading
+from stages.runtime.students import Exam, Reader
 
 FOLDER = Path("models/students")
 LEAST = 2  # students
+WORDS_OF = ("train", "judge", "validation")  # splits whose questions give words, without keys
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,14 @@ def document(tokenizer: Any, exercise: reading.Exercise) -> Document:
 
 
 def train_one(
-    run: Run[Params], how: Student, rows: Sequence[solving.Row], seed: int
+    run: Run[Params],
+    how: Student,
+    rows: Sequence[solving.Row],
+    others: Sequence[solving.Row],
+    seed: int,
 ) -> tuple[Reader, list[dict[str, float]]]:
-    """One student and its log. rows: the only ones that it learns from."""
-    lessons, given = run.section(Reading, "reading"), reading.material(rows)
+    """One student and its log. rows: whose explanations it reads; others: more options' words."""
+    how_to_learn, given = run.section(Reading, "reading"), reading.material(rows, others)
     if not given.rows or len(given.words) < solving.MOST_OPTIONS:
         raise InputError(
             f"data/questions.parquet: {len(given.rows)} explanations of the judge split are rated "
@@ -81,7 +89,8 @@ def train_one(
             "train_students.min_rating or add exports."
         )
     texts = [prompts.render_exam(row, row["explanation"]) for row in rows]
-    tokenizer = base_model.train_tokenizer(texts, lessons.vocabulary, how.max_length)
+    texts += [prompts.render_exam(row, "") for row in others]
+    tokenizer = base_model.train_tokenizer(texts, how_to_learn.vocabulary, how.max_length)
     rng = np.random.default_rng(seed)
 
     def exercise(is_short: bool) -> Document:
@@ -89,7 +98,7 @@ def train_one(
             return document(tokenizer, reading.short_exercise(given, rng))
         return document(tokenizer, reading.exercise(given, run.params.explained_frac, rng))
 
-    network, log = students.train(how, lessons, tokenizer, exercise, seed)
+    network, log = lessons.train(how, how_to_learn, tokenizer, exercise, seed)
     return Reader(network, tokenizer, how), log
 
 
@@ -111,19 +120,22 @@ def train_all(run: Run[Params], named: dict[str, Student], rows: pd.DataFrame) -
     fitted = solving.rated_at_least(rows, ["judge"], run.params.min_rating)
     good = solving.rated_at_least(rows, ["train"], run.params.min_rating)
     held_out = solving.one_per_question([row for row in good if reading.frames_of(row)])
+    known = prompts.distinct_questions(rows)
+    others = exams.records(known[known.split.isin(WORDS_OF)])
     found, curve = [], pd.DataFrame()
     for place, (name, how) in enumerate(named.items()):
-        reader, log = train_one(run, how, fitted, run.seed + place)
+        reader, log = train_one(run, how, fitted, others, run.seed + place)
         students.save(reader, FOLDER / name)
         found.append(fitness(reader, held_out) if held_out else {})
-        curve = pd.concat([curve, pd.DataFrame(log).assign(student=name)], ignore_index=True)
+        logged = pd.DataFrame(log)
+        curve = curve.assign(step=logged.step, **{f"{name}_loss": logged.loss})
     run.write_curve(curve)
     numbers = {"rows_n": float(len(fitted)), "held_out_n": float(len(held_out))}
     numbers |= {"chance_frac": solving.chance(held_out)} if held_out else {}
-    by_student = {
-        f"{name}_{of}": n for name, each in zip(named, found, strict=True) for of, n in each.items()
-    }
-    return numbers | pd.DataFrame(found).mean().to_dict() | by_student
+    for name, each in zip(named, found, strict=True):
+        numbers |= {f"{name}_{of}": value for of, value in each.items()}
+    means = pd.DataFrame(found).mean()
+    return numbers | {str(of): float(value) for of, value in means.items()}
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import yaml
 from stages.runtime import classifiers, distributed, encoder, params, profile
 from stages.runtime import training as trainers
 from stages.runtime.base_model import Base, Size
-from stages.runtime.students import Reading
+from stages.runtime.lessons import Reading
 from tests.imports import ROOT
 
 FOLDER = ROOT / "stages/profiles"

@@ -11,7 +11,7 @@ from stages.pure import masking, prompts, reading
 from tests.tiny_models import course
 
 ROWS: list[Any] = course().query("split == 'judge'").to_dict("records")
-GIVEN = reading.material(ROWS)
+GIVEN = reading.material(ROWS, [])
 seeds = st.integers(0, 10_000)
 
 
@@ -21,9 +21,12 @@ def stream(seed: int) -> np.random.Generator:
 
 def test_material_is_what_names_its_key():
     unnamed = ROWS[0] | {"explanation": "Nobody knows."}
-    found = reading.material([*ROWS, unnamed])
+    other = ROWS[0] | {"option_a": "a far island", "explanation": "Read by nobody."}
+    found = reading.material([*ROWS, unnamed], [other])
     assert found.rows == ROWS
-    assert found.phrases == sorted(prompts.options(ROWS[0]))
+    assert "a far island" in found.phrases
+    assert "Read" not in found.said
+    assert set(found.phrases) == {*prompts.options(ROWS[0]), "a far island"}
     assert ("I think it is", ".") in found.frames
 
 

@@ -54,6 +54,14 @@ SMALL: dict[str, dict[str, Any]] = {
         "base.copy_steps": 4,
         "base.copy_batch_size": 4,
         "base.steps": 8,
+        "reading.short_steps": 4,
+        "reading.steps": 8,
+        "reading.batch_size": 4,
+        **{
+            f"students.student_{i}.{key}": value
+            for i in range(2)
+            for key, value in {"threads": 1, "size.layers": 1, "size.width": 32}.items()
+        },
         "generation.max_new_tokens": 12,
         **{f"{name}.epochs": 1 for name in ("sft", "verifier", "dpo")},
     },

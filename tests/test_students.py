@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from schemas.errors import InputError
-from stages.runtime import base_model, students
+from stages.runtime import base_model, lessons, students
+from stages.runtime.lessons import Reading
 from stages.runtime.packing import Document
 from stages.runtime.profile import Student
-from stages.runtime.students import Exam, Reader, Reading, Row, batched, softmax
+from stages.runtime.students import Exam, Reader, Row, batched, softmax
 from tests.tiny_models import READING, STUDENT, course, texts, tree_bytes
 
-CHOICES = [
+CHOICES: list[students.Choice] = [
     ("Where does the ant live? The right option is", ("the meadow", "a river", "old trees")),
     ("Where? The right option is", ("a river in the dry sand", "old")),
 ]
@@ -33,6 +34,13 @@ def reader() -> Reader:
     return Reader(network, tokenizer, STUDENT)
 
 
+def answers(reader: Reader, choices: list[students.Choice]) -> list[np.ndarray]:
+    """The probabilities of choices that all fit."""
+    found = [each for each in reader.probabilities(choices) if each is not None]
+    assert len(found) == len(choices)
+    return found
+
+
 def alone(reader: Reader, prompt: str, option: str) -> float:
     """Mean log-probability of an option that is the only continuation."""
     import torch
@@ -46,8 +54,7 @@ def alone(reader: Reader, prompt: str, option: str) -> float:
 
 
 def test_side_by_side_each_option_is_as_likely_as_alone(reader: Reader):
-    for (prompt, options), found in zip(CHOICES, reader.probabilities(CHOICES), strict=True):
-        assert found is not None
+    for (prompt, options), found in zip(CHOICES, answers(reader, CHOICES), strict=True):
         wanted = np.array([alone(reader, prompt, option) for option in options])
         assert found == pytest.approx(softmax(wanted), abs=1e-5)
         assert found.sum() == pytest.approx(1)
@@ -55,25 +62,26 @@ def test_side_by_side_each_option_is_as_likely_as_alone(reader: Reader):
 
 
 def test_answers_do_not_hang_on_order_or_company(reader: Reader):
-    together = reader.probabilities(CHOICES)
-    assert np.array_equal(together[0], reader.probabilities(CHOICES[::-1])[1])
-    assert together[1] == pytest.approx(reader.probabilities(CHOICES[1:])[0], abs=1e-6)
+    together = answers(reader, CHOICES)
+    assert np.array_equal(together[0], answers(reader, CHOICES[::-1])[1])
+    assert together[1] == pytest.approx(answers(reader, CHOICES[1:])[0], abs=1e-6)
 
 
 def test_options_in_another_order_have_the_same_probabilities(reader: Reader):
     (prompt, options), *_ = CHOICES
-    found, turned = reader.probabilities([(prompt, options), (prompt, options[::-1])])
-    assert found is not None
-    assert turned is not None
+    found, turned = answers(reader, [(prompt, options), (prompt, options[::-1])])
     assert found == pytest.approx(turned[::-1], abs=1e-6)
 
 
 def test_each_choice_is_read_once(reader: Reader, monkeypatch: pytest.MonkeyPatch):
     read: list[Row] = []
     likelihoods = Reader.likelihoods
-    monkeypatch.setattr(
-        Reader, "likelihoods", lambda self, rows: read.extend(rows) or likelihoods(self, rows)
-    )
+
+    def recorded(self: Reader, rows: list[Row]) -> list[np.ndarray]:
+        read.extend(rows)
+        return likelihoods(self, rows)
+
+    monkeypatch.setattr(Reader, "likelihoods", recorded)
     assert len(reader.probabilities([*CHOICES, *CHOICES])) == 4
     assert len(read) == 2
 
@@ -131,9 +139,7 @@ def test_a_saved_student_answers_alike(reader: Reader, tmp_path: Path):
     students.save(reader, tmp_path / "student_0")
     (again,) = students.load_all(tmp_path)
     assert again.how == STUDENT
-    for found, wanted in zip(
-        again.probabilities(CHOICES), reader.probabilities(CHOICES), strict=True
-    ):
+    for found, wanted in zip(answers(again, CHOICES), answers(reader, CHOICES), strict=True):
         assert np.array_equal(found, wanted)
 
 
@@ -173,7 +179,7 @@ def trained(folder: Path, seed: int, **changed: float) -> list[dict[str, float]]
     prompt = students.encode_prompt(tokenizer, str(row.stem))
     document = Document(prompt + students.encode_answer(tokenizer, "old trees"), len(prompt))
     reading = Reading(**vars(READING) | changed)
-    network, log = students.train(STUDENT, reading, tokenizer, lambda is_short: document, seed)
+    network, log = lessons.train(STUDENT, reading, tokenizer, lambda is_short: document, seed)
     students.save(Reader(network, tokenizer, STUDENT), folder)
     return log
 
@@ -187,6 +193,18 @@ def test_training_learns_and_equal_seeds_give_equal_bytes(tmp_path: Path):
     a, b, c = (tree_bytes(tmp_path / name) for name in "abc")
     assert a == b
     assert a["model.safetensors"] != c["model.safetensors"]
+
+
+def test_a_student_starts_as_a_copier():
+    import torch
+
+    tokenizer = base_model.train_tokenizer(texts(), 400, STUDENT.max_length)
+    assert STUDENT.size is not None
+    network = base_model.build_model(base_model.Size(**STUDENT.size), STUDENT, tokenizer)
+    lessons.start_as_copier(network)
+    for layer in network.model.layers:
+        handed_on = layer.self_attn.o_proj.weight @ layer.self_attn.v_proj.weight
+        assert torch.allclose(handed_on, torch.eye(STUDENT.size["width"]), atol=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path):

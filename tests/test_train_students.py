@@ -40,7 +40,9 @@ def test_the_report_holds_accuracy_with_and_without_the_explanation(run_stage: S
         each = [found[f"student_{i}_{name}_frac"] for i in range(2)]
         assert found[f"{name}_frac"] == pytest.approx(np.mean(each))
     assert recorded.curve is not None
-    assert set(recorded.curve.student) == {"student_0", "student_1"}
+    assert [*recorded.curve] == ["step", "student_0_loss", "student_1_loss"]
+    assert recorded.curve.step.tolist() == [10, 20]
+    assert recorded.curve.notna().all(axis=None)
     assert train_students.FOLDER in recorded.outputs
 
 

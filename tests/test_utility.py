@@ -14,21 +14,22 @@ from stages.runtime.students import Exam as ExamOfFolder
 from stages.scorers import utility as scorer
 from tests.tiny_models import course
 
-QUESTION: dict[str, Any] = course().query("question_id == 'q00'").to_dict("records")[0]
-OTHER: dict[str, Any] = course().query("question_id == 'q01'").to_dict("records")[0]
-P = {"before": ("q", ("x", "y")), "after": ("q e", ("x", "y"))}
+QUESTION: dict[Any, Any] = course().query("question_id == 'q00'").to_dict("records")[0]
+OTHER: dict[Any, Any] = course().query("question_id == 'q01'").to_dict("records")[0]
+Answers = dict[utility.Choice, np.ndarray | None]
+P: dict[str, utility.Choice] = {"before": ("q", ("x", "y")), "after": ("q e", ("x", "y"))}
 
 
 def test_the_gain_is_the_difference_of_the_probabilities_of_the_key():
     test = Exam(P["after"], P["before"], place=1)
-    student = {P["before"]: np.array([0.75, 0.25]), P["after"]: np.array([0.125, 0.875])}
+    student: Answers = {P["before"]: np.array([0.75, 0.25]), P["after"]: np.array([0.125, 0.875])}
     assert utility.values([[test]], [student]) == [Value(0.625)]
 
 
 def test_it_is_the_mean_over_students_and_exam_questions():
     tests = [Exam(P["after"], P["before"], place) for place in (0, 1)]
-    first = {P["before"]: np.array([0.5, 0.5]), P["after"]: np.array([1.0, 0.0])}
-    second = {P["before"]: np.array([0.5, 0.5]), P["after"]: np.array([0.75, 0.25])}
+    first: Answers = {P["before"]: np.array([0.5, 0.5]), P["after"]: np.array([1.0, 0.0])}
+    second: Answers = {P["before"]: np.array([0.5, 0.5]), P["after"]: np.array([0.75, 0.25])}
     # key x: +.5 and +.25; key y: -.5 and -.25
     assert utility.values([tests[:1]], [first, second]) == [Value(0.375)]
     assert utility.values([tests], [first, second]) == [Value(0.0)]
@@ -36,7 +37,7 @@ def test_it_is_the_mean_over_students_and_exam_questions():
 
 def test_a_choice_that_cannot_be_read_has_no_value():
     test = Exam(P["after"], P["before"], 0)
-    student = {P["before"]: np.array([0.5, 0.5]), P["after"]: None}
+    student: Answers = {P["before"]: np.array([0.5, 0.5]), P["after"]: None}
     assert utility.values([[test]], [student]) == [Value(None, "too_long")]
 
 

@@ -16,8 +16,8 @@ from schemas.questions import Questions
 from stages.pure.prompts import render_prompt
 from stages.runtime import base_model, checkpoints, classifiers, training
 from stages.runtime.base_model import Base
+from stages.runtime.lessons import Reading
 from stages.runtime.profile import Encoder, Generation, Model, Student, Training
-from stages.runtime.students import Reading
 from tests import invented
 
 MODEL = Model(

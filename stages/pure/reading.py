@@ -17,7 +17,7 @@ from stages.pure.prompts import LETTERS
 
 Row = Mapping[Any, Any]  # of `questions`
 Exercise = tuple[dict[Any, Any], str, str]  # question, explanation ("" for none), answer
-INVENTED_FRAC = 0.3  # of options: pieces of words put together, which no vocabulary holds
+INVENTED_FRAC = 0.1  # of options: pieces of words put together, which no vocabulary holds
 SCRAMBLED_FRAC = 0.15  # of explanations: all words but the options are drawn anew
 ANNOUNCED_FRAC = 0.5  # of explanations: the sentence that names the key is one of ANNOUNCED
 MAX_WORDS = 3  # of an option made of drawn words
@@ -64,16 +64,22 @@ class Material:
     said: list[str]  # words of explanations
 
 
-def material(rows: Sequence[Row]) -> Material:
-    """What rows of `questions` give; a row whose explanation names no key is no exercise."""
+def material(rows: Sequence[Row], others: Sequence[Row]) -> Material:
+    """What rows of `questions` give; a row whose explanation names no key is no exercise.
+
+    others: questions whose options are more words to copy. Which of them is right is not read.
+    """
     found = [(row, frames_of(row)) for row in rows]
-    phrases = sorted({option for row in rows for option in prompts.options(row)})
-    announced = [tuple(part.strip() for part in text.split("{}")) for text in ANNOUNCED]
+    phrases = sorted({option for row in (*rows, *others) for option in prompts.options(row)})
+    frames = [frame for _, own in found for frame in own]
+    for text in ANNOUNCED:
+        before, after = text.split("{}")
+        frames.append((before.strip(), after.strip()))
     return Material(
-        rows=[row for row, frames in found if frames],
+        rows=[row for row, own in found if own],
         phrases=phrases,
         words=sorted({word for phrase in phrases for word in phrase.split()}),
-        frames=[frame for _, frames in found for frame in frames] + announced,
+        frames=frames,
         said=sorted({word for row in rows for word in row["explanation"].split()}),
     )
 

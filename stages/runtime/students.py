@@ -6,8 +6,7 @@ scoring as in the LM Evaluation Harness, "acc_norm"). P = tokens of a prompt, O 
 """
 
 import json
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,11 @@ import numpy as np
 
 from schemas.errors import InputError
 from stages.runtime import base_model, checkpoints, processor
-from stages.runtime.muon import Optimizer
-from stages.runtime.packing import Document, one_per_row
 from stages.runtime.profile import Student
 
 Choice = tuple[str, tuple[str, ...]]  # a prompt, and the options that may continue it
 TOKENS_STEP = 16  # lengths of batches are multiples of it: few shapes (runtime/processor.py)
 STUDENT, EXAM = "student.json", "exam.json"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Profile section `reading`: how students that are trained here learn to read."""
-
-    vocabulary: int
-    short_steps: int
-    steps: int
-    batch_size: int
-    muon_learning_rate: float
-    adam_learning_rate: float
 
 
 @dataclass
@@ -235,43 +220,3 @@ def load(folder: Path) -> Reader:
             **given,
         )
     return Reader(network.eval().to(how.device), tokenizer, how)
-
-
-# ---- training ----------------------------------------------------------------------------
-
-
-def train(
-    how: Student,
-    reading: Reading,
-    tokenizer: Any,
-    exercise: Callable[[bool], Document],
-    seed: int,
-) -> tuple[Any, list[dict[str, float]]]:
-    """A student trained from nothing on ever new exercises, and its log (a row per 10 steps).
-
-    exercise(is_short) makes one; the first `short_steps` batches are of short ones. Raises
-    InputError for a profile without its size, and for a loss that is not finite.
-    """
-    import torch
-    from tqdm import tqdm
-
-    if how.size is None:
-        raise InputError("stages/profiles: students: a trained student needs a size. Add it.")
-    torch.manual_seed(seed)
-    processor.prepare(how.threads)
-    network = base_model.build_model(base_model.Size(**how.size), how, tokenizer)
-    optimizer = Optimizer(network, reading.muon_learning_rate, reading.adam_learning_rate)
-    log, total = [], reading.short_steps + reading.steps
-    network.train()
-    for step in tqdm(range(total), desc="train student", unit="batch", disable=None):
-        network.zero_grad()
-        is_short = step < reading.short_steps
-        batch = [exercise(is_short) for _ in range(reading.batch_size)]
-        loss = base_model.learn(network, one_per_row(batch, tokenizer.pad_token_id))
-        factor = base_model.schedule(step - reading.short_steps, reading.steps)
-        optimizer.step(factor)
-        if step % 10 == 9 or step == total - 1:
-            log.append({"step": step + 1, "loss": loss, "learning_rate": factor})
-    if not math.isfinite(log[-1]["loss"]):
-        raise InputError(f"students: loss is {log[-1]['loss']} at the end. Lower the rates.")
-    return network.eval(), log
