@@ -40,6 +40,7 @@ class WinRates(Table):
     length_controlled_low: float = pa.Field(ge=0, le=1, nullable=True)
     length_controlled_high: float = pa.Field(ge=0, le=1, nullable=True)
     length_effect: float = pa.Field(nullable=True)  # log odds, per tanh of a standard deviation
+    is_only_longer: bool  # flag: policy_a writes clearly more, no held-out metric is clearly better
     position_bias_frac: float = pa.Field(ge=-1, le=1, nullable=True)  # judges of pairs only
 
     class Config:

@@ -115,7 +115,8 @@ def main() -> None:
         run.write(PolicyMeans, means)
         run.write(Comparisons, differences)
         run.write(SeedComparisons, comparison.seed_comparisons(evaluations, how))
-        run.write(WinRates, winrates.win_rates(evaluations, JUDGES, how))
+        rates = winrates.win_rates(evaluations, JUDGES, how)
+        run.write(WinRates, winrates.with_flags(rates, differences, how.level))
         numbers = comparison.headline_numbers(evaluations, means, differences, headline)
         run.report(numbers | measurements.corpus_bleus(texts), {"headline": headline})
 

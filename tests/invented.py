@@ -225,10 +225,10 @@ def validations() -> pd.DataFrame:
 def win_rates() -> pd.DataFrame:
     """DPO against SFT: both questions won by a judge of single texts, one by a judge of pairs."""
     start = ("dpo", "sft", "sampled")
-    rates = (1.0, 1.0, 1.0, 0.9, 0.8, 1.0, 0.5, None)
+    rates = (1.0, 1.0, 1.0, 0.9, 0.8, 1.0, 0.5, False, None)
     rows: list[tuple] = [
         (*start, "judge", 2, 2, 2, 0, 0, 1, 0, 1, 0, 0, 0, *rates),
-        (*start, "pairs", 2, 2, 1, 1, 0, *[None] * 6, 0.75, *[None] * 6, 0.1),
+        (*start, "pairs", 2, 2, 1, 1, 0, *[None] * 6, 0.75, *[None] * 6, False, 0.1),
     ]
     return table(WinRates, rows)
 

@@ -171,10 +171,13 @@ def test_a_judge_who_likes_words_is_fooled_until_length_is_controlled(padded):
 def test_a_padded_policy_is_flagged_and_one_that_knows_more_is_not(padded):
     family, rates = padded
     assert winrates.length_flag(family, rates)
+    assert winrates.with_flags(rates, family, 0.95).is_only_longer.tolist() == [True]
     random = np.random.default_rng(13)
     said = texts(random)
     better = [(pad(f"The answer is {key}.", random), key) for _, key in said]
     both = pd.concat([measured("dpo", better, random), measured("sft", said, random)])
     honest = comparison.comparisons(both, ["acr", "judge", "words"], HOW)
     honest = honest[honest.course == "all"]
-    assert not winrates.length_flag(honest, winrates.win_rates(both, ["judge"], HOW))
+    rates = winrates.win_rates(both, ["judge"], HOW)
+    assert not winrates.length_flag(honest, rates)
+    assert winrates.with_flags(rates, honest, 0.95).is_only_longer.tolist() == [False]

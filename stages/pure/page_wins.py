@@ -84,6 +84,8 @@ def win_sentence(row: dict[str, Any]) -> tuple[str, str]:
         for name in ("win", "length_controlled")
     )
     text = f"{first} against {second}: {rate.text} won ({rate.note or 'no interval'}); "
+    if row.get("is_only_longer"):
+        text += "flagged: it writes clearly more, and no held-out metric is clearly better; "
     if wording.is_missing(row["length_controlled_low"]):
         return "none", f"{text}at equal length not measured."
     said = {"up": f"{first} is better", "down": f"{second} is better"}

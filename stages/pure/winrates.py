@@ -185,3 +185,20 @@ def length_flag(family: pd.DataFrame, rates: pd.DataFrame, level: float = 0.95) 
         level_of_length[metric] > 0.5 if metric in level_of_length.index else True
         for metric in better
     )
+
+
+def with_flags(rates: pd.DataFrame, compared: pd.DataFrame, level: float) -> pd.DataFrame:
+    """WinRates without and with `is_only_longer`. compared: Comparisons of the same policies."""
+    overall = compared[compared.course == comparison.ALL]
+    is_flagged = {
+        place: length_flag(family, of_place(rates, place), level)
+        for place, family in overall.groupby(comparison.PAIR)
+    }
+    places = zip(*(rates[name] for name in comparison.PAIR), strict=True)
+    return rates.assign(is_only_longer=[is_flagged.get(place, False) for place in places])
+
+
+def of_place(rates: pd.DataFrame, place: Any) -> pd.DataFrame:
+    """The rows of two policies and a decoding."""
+    wanted = pd.Series(dict(zip(comparison.PAIR, place, strict=True)))
+    return rates[(rates[comparison.PAIR] == wanted).all(axis=1)]
