@@ -222,12 +222,12 @@ def evaluations() -> pd.DataFrame:
     )
 
 
-def rates() -> pd.DataFrame:
+def of_one_judge() -> pd.DataFrame:
     return winrates.win_rates(evaluations(), ["judge"], HOW).assign(is_only_longer=False)
 
 
 def test_a_row_per_pair_of_policies_and_judge():
-    table = rates()
+    table = of_one_judge()
     table = artifacts.validate(WinRates, artifacts.conform(WinRates, table), Path("win_rates"))
     assert len(table) == 1
     row = table.iloc[0]
@@ -252,13 +252,13 @@ def test_without_a_common_question_the_table_is_empty():
     "change", [{"wins_n": 7}, {"much_better_n": 1}, {"win_frac": 1.2}, {"length_effect": "?"}]
 )
 def test_numbers_that_do_not_add_up_are_refused(change: dict):
-    table = rates().assign(**change)
+    table = of_one_judge().assign(**change)
     with pytest.raises(InputError):
         artifacts.validate(WinRates, artifacts.conform(WinRates, table), Path("win_rates"))
 
 
 def test_a_judge_of_pairs_gives_no_sizes():
-    table = rates()
+    table = of_one_judge()
     table[[f"{name}_n" for name in STRENGTHS]] = pd.NA
     table = table.assign(position_bias_frac=0.2)
     artifacts.validate(WinRates, artifacts.conform(WinRates, table), Path("win_rates"))
