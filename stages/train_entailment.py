@@ -6,7 +6,7 @@
 A premise is a student's explanation rated at least `min_rating`; it entails "The correct
 answer to <question> is <key>" and does not entail the same sentence with a distractor.
 Held out: it learns from the judge split and selects nothing. It is a logistic regression on
-how well the words of the claim are covered (stages/pure/alignment.py), so it knows which
+how well the words of the claim are covered (stages/runtime/alignment.py), so it knows which
 option a text speaks for, not whether the reasons hold; with a hub at hand a published NLI
 model is the better scorer. Healthy: accuracy_frac well above 0.5, the share of guessing.
 

@@ -8,7 +8,8 @@ The verifier (a score head and a LoRA adapter on the generator's base) ranks can
 It is cross-fitted: fold_k learns from the train clusters of the other fold, so that no
 candidate is scored by a model that was trained on its question; it reads each option in a
 text as what it is, correct or wrong. The judge (a ridge regression
-on the agreement of question and explanation, as a frozen encoder sees it) never meets a
+on the agreement of question and explanation, as a frozen encoder sees it, and where there are
+rows enough on the explanation's own vector) never meets a
 train question and selects nothing; it is asked in evaluate. Both regress on stars, each
 row weighted by its number of ratings. What each predicts of rated rows that it did not learn
 from, with their own explanation and with one of another question, goes to check_verifier,
