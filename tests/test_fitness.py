@@ -130,6 +130,7 @@ def predictions(kind: str, seed: int, clusters: int = 60) -> pd.DataFrame:
             "predicted": predicted,
             "swapped": swapped,
             "words_n": words,
+            "ratings_n": 9,
             "swapped_words_n": words[lent],
             "question_only": 3 + 0.1 * effect,
             "bag_of_words": 3 + 0.1 * quality,

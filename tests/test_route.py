@@ -24,6 +24,8 @@ from tests.test_pipeline import PLUMBING
 pytestmark = pytest.mark.route
 
 # file -> dotted key -> value. A key that is not there is an error: the run would not be small.
+CHECKS = ["partial_spearman_corr", "pair_accuracy_frac", "swap_spearman_drop_corr"]
+CHECKS += ["swap_accuracy_frac"]
 SMALL: dict[str, dict[str, Any]] = {
     "params.yaml": {
         "profile": "tiny",
@@ -37,6 +39,11 @@ SMALL: dict[str, dict[str, Any]] = {
             f"audit_preferences.max_{name}_auc": 1.0
             for name in ("length", "bag_of_words", "origin", "repeated_text")
         },
+        # nor can its verifier pass the gate: one check that every verifier meets
+        **{f"check_verifier.min_{name}": None for name in CHECKS},
+        "check_verifier.min_spearman_corr": -2.0,
+        "validate.samples": 1,
+        "repeat_training.seeds": [14],
         "explain_test.max_questions": 6,
         "explain_test_ilearner.max_questions": 4,
         "explain_test_ilearner.rounds": 2,
@@ -253,9 +260,9 @@ def test_an_edit_of_the_plumbing_reruns_nothing(route: Path):
 @pytest.mark.parametrize(
     ("key", "value", "first"),
     [
-        ("train_dpo.beta", 0.2, {"train_dpo"}),
-        ("build_preferences.min_score_gap", 0.002, {"build_preferences"}),
-        ("evaluate.bootstrap_samples", 60, {"evaluate"}),
+        ("train_dpo.beta", 0.2, {"train_dpo", "repeat_training"}),
+        ("build_preferences.min_score_gap", 0.002, {"build_preferences", "repeat_training"}),
+        ("evaluate.bootstrap_samples", 60, {"evaluate", "validate"}),
         ("report.examples", 1, {"report"}),
     ],
 )
@@ -285,4 +292,5 @@ def test_a_wider_gap_runs_the_stage_that_pairs_and_none_before_it(route: Path):
 
 
 def test_a_new_beta_trains_dpo_and_lets_the_other_policies_be():
-    assert followers({"train_dpo"}) == {"train_dpo", "explain_test@dpo", "evaluate", "report"}
+    changed = {"train_dpo", "validate", "explain_test@dpo", "evaluate", "report"}
+    assert followers({"train_dpo"}) == changed

@@ -30,6 +30,7 @@ def rows(
         "predicted": predicted,
         "cluster_id": list(clusters),
         "words_n": words,
+        "ratings_n": [9] * len(rating),
         "swapped": swapped or [NAN] * len(rating),
         "swapped_words_n": swapped_words or words,
         "question_only": [3.0] * len(rating),

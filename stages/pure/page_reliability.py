@@ -25,7 +25,9 @@ from stages.pure.views import Cell, Figure, Missing, Part, Table
 def measured(material: Material) -> Part:
     """Reliability, the numbers of every predictor, and every difference from a baseline."""
 
-    def each(build: Callable[[pd.DataFrame, str], Table], what: str) -> list[Table | Missing]:
+    def each(
+        build: Callable[[pd.DataFrame, str], Table | Missing], what: str
+    ) -> list[Table | Missing]:
         return [
             material.show(f"{what}: {title}", [f"fitness_{key}"], lambda t, w=title: build(t, w))
             for key, title in VERIFIERS.items()
@@ -53,9 +55,11 @@ def predictor_table(table: pd.DataFrame, title: str) -> Table:
     return pivot(shown, "predictor", names, f"Fitness: {title}", caption)
 
 
-def baseline_table(table: pd.DataFrame, title: str) -> Table:
+def baseline_table(table: pd.DataFrame, title: str) -> Table | Missing:
     """The same measures, less those of each baseline."""
     shown = in_order(table[table.measure.str.contains(MINUS)])
+    if shown.empty:
+        return Missing(f"Differences from the baselines: {title}", "no baseline was compared")
     parts = shown.measure.str.partition(MINUS)
     names = {baseline: f"Minus {label}" for baseline, label in BASELINES.items()}
     return pivot(

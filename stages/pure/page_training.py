@@ -27,6 +27,7 @@ TITLES = TRAININGS | {
 RUNS = ["fold", "student"]  # columns that tell the runs of one training apart
 PANELS = {  # what is drawn of a training log, if it is there: title -> columns
     "loss": ["loss", "eval_loss"],
+    "loss of each student": ["student_0_loss", "student_1_loss"],
     "reward margin": ["rewards/margins"],
     "share of pairs in order": ["rewards/accuracies"],
     "log-probability": ["logps/chosen", "logps/rejected"],
