@@ -133,7 +133,7 @@ def main() -> None:
                 "say what a difference is worth over trainings."
             )
         fixed = shared(run)
-        run.reads(*sorted({checkpoints.BASE_DIR, *registry.folders(fixed.reward.scorers)}))
+        run.reads(*registry.folders(registry.SCORERS))  # whichever the reward asks; base included
         tables = [explaining.nothing()]
         sizes: dict[str, float] = {"seeds_n": 1 + len(seeds)}
         for seed in seeds:

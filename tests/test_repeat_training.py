@@ -24,6 +24,7 @@ from stages import repeat_training as stage
 from stages.runtime import artifacts, checkpoints, generation
 from stages.runtime import training as trainers
 from stages.runtime.generation import Generated
+from stages.scorers import registry
 from tests import invented
 from tests.tiny_models import Recorded, Stage, course, profile, reported
 
@@ -134,7 +135,7 @@ def test_each_seed_gives_answers_of_both_policies_in_both_decodings(repeat: Repe
         "seed_15_pairs_n",
     }
     assert reported("repeat_training")["seeds_n"] == 3
-    models = {checkpoints.BASE_DIR, Path("models/verifier_reward")}
+    models = {checkpoints.BASE_DIR, *registry.folders(registry.SCORERS)}
     assert {Questions.path(), Fitness.path("reward")} | models == {*recorded.inputs}
     assert Explanations.path("repeats") in recorded.outputs
     # the training differs and not only the draw
