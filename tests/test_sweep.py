@@ -161,12 +161,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, 
         shown("01-low", train_dpo__beta=0.1),
     ]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(dvc.api, "exp_show", lambda: rows)
+    monkeypatch.setattr(dvc.api, "exp_show", lambda revs: rows)
     return rows
 
 
 @pytest.mark.usefixtures("checkout")
-def test_the_page_has_a_row_per_named_experiment_and_one_of_the_workspace(
+def test_the_page_has_a_row_per_named_experiment_and_one_of_the_commit(
     capsys: pytest.CaptureFixture[str],
 ):
     tabulate_sweep.main()
@@ -174,7 +174,8 @@ def test_the_page_has_a_row_per_named_experiment_and_one_of_the_workspace(
     assert text.startswith(tabulate_sweep.BELOW)
     assert row(text, "01-low")["settings"] == "train_dpo.beta=0.1"
     assert text.count("\n| ") == 4  # head, rule, two rows
-    assert capsys.readouterr().out == "reports/pair_rules.md: 1 experiments and the workspace\n"
+    told = "reports/pair_rules.md: 1 of 1 experiments ran validate; the last row is HEAD\n"
+    assert capsys.readouterr().out == told
 
 
 def test_text_above_the_table_is_kept_and_the_table_is_not_doubled(
@@ -192,12 +193,14 @@ def test_text_above_the_table_is_kept_and_the_table_is_not_doubled(
     assert after.partition(tabulate_sweep.BELOW)[0] == before.partition(tabulate_sweep.BELOW)[0]
     assert after.count(tabulate_sweep.BELOW) == 1
     assert [cells[0].strip() for cells in lines(after) if len(cells) == len(sweep.HEAD)] == [
-        *("rule", "---", "01-low", "02-high", "workspace"),
+        *("rule", "---", "01-low", "02-high", "params.yaml"),
     ]
 
 
 def test_a_checkout_without_experiments_says_how_to_run_one(checkout: list[dict[str, Any]]):
     del checkout[2]
-    with pytest.raises(InputError, match=r"no experiment\. Run some, e\.g\. `dvc exp run validate"):
+    with pytest.raises(
+        InputError, match=r"no experiment of HEAD\. Run some, e\.g\. `dvc exp run validate"
+    ):
         tabulate_sweep.main()
     assert not tabulate_sweep.PAGE.exists()
