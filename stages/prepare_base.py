@@ -24,7 +24,7 @@ from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.pure import exercises
 from stages.pure.prompts import render_prompt
-from stages.runtime import base_model, checkpoints, processor
+from stages.runtime import artifacts, base_model, checkpoints, processor
 from stages.runtime.base_model import Base
 from stages.runtime.packing import Document
 from stages.runtime.profile import Model
@@ -88,7 +88,8 @@ def train_tiny(run: Run[Params], base: Base, model: Model, rows: pd.DataFrame) -
         base,
         run.seed,
     )
-    base_model.save(network, tokenizer, checkpoints.scratch_outputs(checkpoints.BASE_DIR))
+    with artifacts.complete_folder(checkpoints.BASE_DIR) as folder:
+        base_model.save(network, tokenizer, folder)
     run.write_curve(pd.DataFrame(log))
     metrics = {
         "parameters_n": sum(p.numel() for p in network.parameters()),
@@ -108,9 +109,9 @@ def pin_hub_model(run: Run[Params], model: Model) -> None:
         raise InputError(
             f"stages/profiles: model.revision of {model.name} is null. Run `python -m stages.pin`."
         )
-    folder = checkpoints.scratch_outputs(checkpoints.BASE_DIR)
     reference = {"name": model.name, "revision": model.revision}
-    (folder / checkpoints.REFERENCE).write_text(json.dumps(reference, indent=2) + "\n")
+    with artifacts.complete_folder(checkpoints.BASE_DIR) as folder:
+        (folder / checkpoints.REFERENCE).write_text(json.dumps(reference, indent=2) + "\n")
     run.write_curve(pd.DataFrame({"step": [], "loss": []}))
     run.report({"parameters_n": 0})
 

@@ -115,8 +115,8 @@ def prompts_of(rows: pd.DataFrame) -> set[str]:
 def test_a_half_never_sees_the_questions_of_its_own_fold(spy: Spy, run_stage: Stage):
     run_stage(train_verifier.main, "reward", **SECTION)
     assert [folder for folder, _, _ in spy.saved] == [
-        "models/verifier_reward/fold_0",
-        "models/verifier_reward/fold_1",
+        "models/verifier_reward.new.partial/fold_0",
+        "models/verifier_reward.new.partial/fold_1",
     ]
     train = course().query("split == 'train' and question_rating_mean.notna()")
     for fold, (_, number, _) in enumerate(spy.saved):
@@ -190,7 +190,7 @@ def test_the_judge_learns_from_its_split_alone(judge: JudgeSpy, run_stage: Stage
     assert fitted.weights == pytest.approx(np.repeat([18, 19, 20, 21], 2) / 19.5)
     data = {"data/questions.parquet": checkpoints.dvc_md5(Questions.path())}
     wanted = {"split": "judge", "rows_n": 8, "data": data}
-    assert judge.saved == [("models/verifier_judge", wanted)]
+    assert judge.saved == [("models/verifier_judge.new.partial", wanted)]
     assert recorded.inputs == [Questions.path(), Leakage.path("questions")]
 
 
