@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -26,7 +25,7 @@ from tests.imports import ROOT
 ROWS = {digest_of(row=i): {"text": f"row {i} é\n", "score": i / 7, "ids": [i]} for i in range(300)}
 KEYS = list(ROWS)
 KINDS = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(-1e300, 1e300) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
@@ -237,7 +236,7 @@ def test_case_28_bits_flipped_anywhere_in_the_file_change_no_row_and_end_no_run(
         try:
             kept = Store(filled)
         except InputError as refused:  # its marks were hit
-            assert "another program or version" in str(refused)
+            told.add(str(refused).split("(")[0].split(": ")[1])
             continue
         rows = kept.find("texts", KEYS)
         kept.add("texts", {key: ROWS[key] for key in KEYS if key not in rows})
@@ -250,7 +249,8 @@ def test_case_28_bits_flipped_anywhere_in_the_file_change_no_row_and_end_no_run(
         told |= {"damaged row" if "damaged row" in m else "cannot be used" for m in caplog.messages}
         for end in ("-wal", "-shm"):
             filled.with_name(FILE + end).unlink(missing_ok=True)
-    assert told == {"damaged row", "cannot be used"}, "the flips reached rows and pages"
+    assert told <= {"damaged row", "cannot be used", "a database of another program or version "}
+    assert {"damaged row", "cannot be used"} <= told, "the flips reached rows and pages"
 
 
 def test_case_28_damage_that_sqlite_meets_only_later_ends_no_run(
@@ -271,15 +271,15 @@ def test_case_28_damage_that_sqlite_meets_only_later_ends_no_run(
 # There is no JSONL that could end in half a line: rows are in SQLite, whose journal is the WAL.
 @pytest.mark.parametrize("kept_part", [0.0, 0.3, 0.5, 0.9, 0.999])
 def test_case_23_a_truncated_journal_loses_its_end_and_no_other_row(file: Path, kept_part: float):
-    code = f"""
+    code = """
 import os, signal
 from stages.runtime import store
 kept = store.opened()
 kept.connection.execute("pragma wal_autocheckpoint = 0")
-kept.add("texts", {{"first": 1}})
+kept.add("texts", {"first": 1})
 kept.connection.execute("pragma wal_checkpoint(truncate)")
 for i in range(20):
-    kept.add("texts", {{f"row-{{i}}": "x" * 3000}})
+    kept.add("texts", {f"row-{i}": "x" * 3000})
 os.kill(os.getpid(), signal.SIGKILL)
 """
     writer = python(code)
@@ -450,12 +450,11 @@ def test_the_command_shows_rows_hit_rates_and_checkpoints(
     assert lines[2].split()[:2] == ["scores", "1"]
     assert lines[2].split()[-1] == "-"
     assert lines[3].split() == ["texts", "300", "0.0", "3", "1", "75.0%"]
-    assert lines[4:] == [
-        "checkpoints of unfinished trainings: 2",
-        *sorted(lines[5:], key=lambda line: "old:" not in line),
+    assert lines[4] == "checkpoints of unfinished trainings: 2"
+    assert sorted(lines[5:]) == [
+        "  old: 1.0 MiB, 40.0 days old",
+        "  used: 1.0 MiB, 40.0 days old, in use",
     ]
-    assert "  old: 1.0 MiB, 40.0 days old" in lines
-    assert "  used: 1.0 MiB, 40.0 days old, in use" in lines
     assert filled.read_bytes() == before
 
 

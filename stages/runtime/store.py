@@ -23,7 +23,7 @@ from typing import Any
 from schemas.errors import InputError
 from stages.runtime import store_file
 from stages.runtime.disk import Writing
-from stages.runtime.store_file import transaction
+from stages.runtime.store_file import DAMAGE, transaction
 
 FILE = "rows.sqlite"
 CHUNK = 500  # keys of one SELECT
@@ -114,15 +114,15 @@ class Store:
 
     def _look_up(self, wanted: list[str], found: dict[str, Any]) -> tuple[int, list[str]]:
         """Fill `found`; the number of damaged rows, and the keys not noted as used of late."""
-        damaged, stale = 0, []
+        damaged, stale, asked = 0, [], set(wanted)
         since = int(time.time()) - FRESH_SECONDS
         for start in range(0, len(wanted), CHUNK):
             part = wanted[start : start + CHUNK]
             marks = ", ".join("?" * len(part))
             question = f"select key, value, digest, used < ? from rows where key in ({marks})"
             for name, value, digest, is_stale in self.connection.execute(question, [since, *part]):
-                key, data = name.decode(), bytes_of(value)
-                if digest != check_digest(key, data).encode():
+                key, data = bytes_of(name).decode(errors="replace"), bytes_of(value)
+                if key not in asked or digest != check_digest(key, data).encode():
                     damaged += 1
                     continue
                 found[key] = json.loads(data.decode("utf-8", "surrogatepass"))
@@ -146,7 +146,7 @@ class Store:
         try:
             with Writing(self.path):
                 return store_file.connect(self.path)
-        except sqlite3.Error as error:
+        except DAMAGE as error:
             return self._without(error)
 
     @contextmanager
@@ -157,11 +157,11 @@ class Store:
                 yield
         except sqlite3.ProgrammingError:
             raise  # ours: a closed store, another thread
-        except sqlite3.Error as error:
+        except DAMAGE as error:
             self.connection.close()
             self.connection = self._without(error)
 
-    def _without(self, error: sqlite3.Error) -> sqlite3.Connection:
+    def _without(self, error: Exception) -> sqlite3.Connection:
         """Rows of this run alone, in memory, and one line that says so."""
         logging.warning(
             f"{self.path}: cannot be used as a store of rows ({error}). Rows are computed and not "

@@ -12,7 +12,7 @@ from pathlib import Path
 from schemas.errors import InputError
 from stages.runtime import store_file
 from stages.runtime.store import FRESH_SECONDS
-from stages.runtime.store_file import transaction
+from stages.runtime.store_file import DAMAGE, transaction
 
 DAY = 86400
 CHECKPOINTS = "checkpoints"  # of unfinished trainings: a folder each, with a lock while in use
@@ -51,7 +51,7 @@ def reading(file: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(store_file.connect(file)) as connection:
             yield connection
-    except sqlite3.DatabaseError as error:
+    except DAMAGE as error:
         raise InputError(
             f"{file}: cannot be read as a store of rows ({error}). Begin a new one: "
             "`python -m stages.store --clear`."
@@ -91,7 +91,7 @@ def clear(file: Path) -> None:
                 connection.execute("delete from rows")
                 connection.execute("delete from asked")
             connection.execute("vacuum")
-    except sqlite3.DatabaseError as error:
+    except DAMAGE as error:
         if not file.is_file():
             raise InputError(f"{file}: is no file ({error}). Move it away.") from error
         for end in ("", "-wal", "-shm"):

@@ -9,7 +9,10 @@ from schemas.errors import InputError
 
 APPLICATION = 0x50574558  # SQLite's application_id: "PWEX"
 VERSION = 1  # SQLite's user_version: of the tables below
+HEADER = b"SQLite format 3\0"
 WAIT_SECONDS = 60.0  # for another process that is writing
+# What SQLite raises for a damaged file; its message may quote bytes that are no UTF-8.
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 TABLES = (
     "create table rows (key text primary key, kind text not null, value blob not null, "
     "digest text not null, used integer not null) without rowid",
@@ -35,6 +38,8 @@ def connect(path: Path | None) -> sqlite3.Connection:
     Raises InputError for the database of another program or version, which stays as it is, and
     sqlite3.Error for what is no database or cannot be opened.
     """
+    if path is not None and path.is_file() and head(path) not in (b"", HEADER):
+        raise sqlite3.DatabaseError("file is not a database")  # SQLite overwrites a short one
     connection = sqlite3.connect(path or ":memory:", timeout=WAIT_SECONDS, isolation_level=None)
     with ExitStack() as undo:
         undo.callback(connection.close)
@@ -48,6 +53,12 @@ def connect(path: Path | None) -> sqlite3.Connection:
         connection.execute("pragma cell_size_check = on")
         undo.pop_all()
     return connection
+
+
+def head(path: Path) -> bytes:
+    """The first bytes of a file, as many as SQLite's begin with alike."""
+    with path.open("rb") as handle:
+        return handle.read(len(HEADER))
 
 
 def is_ours(connection: sqlite3.Connection, path: Path | None) -> bool:
