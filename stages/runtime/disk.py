@@ -8,8 +8,12 @@ from pathlib import Path
 from types import TracebackType
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# The libraries that write models and SQLite keep no error number.
-TOLD = re.compile(r"No space left|File too large|quota exceeded|PytorchStreamWriter failed", re.I)
+# The libraries that write models keep no error number; the last two are what torch.save says.
+TOLD = re.compile(
+    r"No space left|File too large|quota exceeded|PytorchStreamWriter failed|iostream error"
+    r"|unexpected pos \d+ vs \d+",
+    re.IGNORECASE,
+)
 SQLITE = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR_WRITE,
