@@ -30,7 +30,8 @@ from stages.pure.scoring import NOT_TRAINED_ON
 from stages.runtime import classifiers
 from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.classifiers import Classifier
-from stages.runtime.generation import Decoding, Generated, Writer, decodings, load_writer
+from stages.runtime.drawing import Decoding
+from stages.runtime.generation import Generated, Writer, decodings, load_writer
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import Run, StageParams, stage_run, start
 from stages.scorers import verifier

@@ -35,7 +35,8 @@ from stages.pure.rounds import is_done, next_prompt
 from stages.pure.scoring import NOT_TRAINED_ON
 from stages.runtime import artifacts, classifiers, params
 from stages.runtime.classifiers import Classifier
-from stages.runtime.generation import Decoding, Generated, Writer, load_writer
+from stages.runtime.drawing import Decoding
+from stages.runtime.generation import Generated, Writer, load_writer
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import REPORTS_DIR, start
 from stages.scorers import verifier

@@ -107,6 +107,17 @@ def load_policy(model: Model, adapter: Path, trainable: bool = False) -> Any:
     return policy if trainable else policy.eval()
 
 
+def policy_digest(policy: Any) -> str:
+    """sha256 of a policy's weights: the digest of its base, and the bytes of its active adapter."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save
+
+    adapter = get_peft_model_state_dict(policy, adapter_name=policy.active_adapter)
+    plain = {name: adapter[name].detach().cpu().contiguous() for name in sorted(adapter)}
+    base = dvc_md5(BASE_DIR)
+    return f"{base}/{hashlib.sha256(save(plain)).hexdigest()}"
+
+
 def encode_prompt(tokenizer: Any, text: str, template_kwargs: dict[str, Any]) -> list[int]:
     """Token ids of one user message in the chat template, up to where the answer starts.
 

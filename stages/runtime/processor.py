@@ -7,6 +7,36 @@ from typing import Any
 SMALLEST = 1 << 20  # multiplications from which the other library is worth a call from Python
 
 
+@functools.cache
+def identity(dtype: str, device: str, threads: int) -> list[str]:
+    """What computes: another kind of processor or library may give other last bits."""
+    import importlib.metadata
+    import platform
+
+    import torch
+
+    libraries = [
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("torch", "transformers", "peft", "tokenizers")
+    ]
+    if device == "cpu":
+        features = [
+            platform.machine(),
+            torch.backends.cpu.get_cpu_capability(),
+            f"{threads} threads",
+        ]
+    else:
+        features = [torch.cuda.get_device_name()]
+    return [*libraries, dtype, device, *features]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that fewer rows at once would have worked."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
+
+
 def prepare(threads: int) -> None:
     """Fix the number of threads, and let oneDNN do the matrix products in float32.
 

@@ -8,13 +8,14 @@ Nothing is deleted but by `python -m stages.store`.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,9 @@ class Store:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False)
             written.append((key, kind, text, check_digest(key, text), now))
         with transaction(self.connection):
-            self.connection.executemany("insert or replace into rows values (?, ?, ?, ?, ?)", written)
+            self.connection.executemany(
+                "insert or replace into rows values (?, ?, ?, ?, ?)", written
+            )
 
     def count(self, kind: str, found: Iterable[str], missed: int) -> None:
         """Note hits and misses, and when the rows that were found were last of use."""
@@ -114,6 +117,17 @@ class Store:
     def close(self) -> None:
         """Close the file; what was added is in it."""
         self.connection.close()
+
+
+def opened() -> Store:
+    """The store of this process, opened once; a fork opens it anew."""
+    return of_process(folder() / FILE, os.getpid())
+
+
+@functools.cache
+def of_process(path: Path, process: int) -> Store:
+    """See opened."""
+    return Store(path)
 
 
 @contextlib.contextmanager
@@ -178,5 +192,3 @@ def create(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
     connection.execute(f"pragma application_id = {APPLICATION}")
     connection.execute(f"pragma user_version = {VERSION}")
-
-
