@@ -33,7 +33,7 @@ from stages.pure.marks import mark_options
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.pure.rounds import is_done, next_prompt
 from stages.pure.scoring import NOT_TRAINED_ON
-from stages.runtime import artifacts, classifiers, params
+from stages.runtime import artifacts, classifiers, params, store
 from stages.runtime.classifiers import Classifier
 from stages.runtime.drawing import Decoding
 from stages.runtime.generation import Generated, Writer, load_writer
@@ -193,7 +193,8 @@ def main(
             f"{Questions.path()}: no question in the split 'test'. Add exports or change "
             "prepare_questions.split_percent."
         )
-    policies = summarize(measure_all(given, asked))
+    with store.forgetful():
+        policies = summarize(measure_all(given, asked))
     computed = machine(params.section(Model, "model", given))
     body = {"questions_n": len(asked), "machine": computed, "policies": policies}
     text = markdown(policies, computed, len(asked))

@@ -171,9 +171,7 @@ def all_answers(
                 answered |= {left[place] for place, _ in ended}
                 yield [(left[place], answer) for place, answer in ended]
         except (RuntimeError, MemoryError) as error:
-            if not processor.is_out_of_memory(error):
-                raise
-            rows = halved(rows, error)
+            rows = processor.halved(rows, error, "answers at once")
         else:
             tries += 1
         left = [i for i in left if i not in answered]
@@ -184,17 +182,6 @@ def all_answers(
             )
         if left and tries:
             logging.warning(f"{len(left)} of {len(requests)} answers did not come: asked again.")
-
-
-def halved(rows: int, error: BaseException) -> int:
-    """Half as many rows, with a warning. Raises InputError below one."""
-    if rows < 2:
-        raise InputError(
-            f"out of memory with one answer at a time ({str(error).splitlines()[0]}). Lower "
-            "generation.max_new_tokens of the profile, or take a device with more memory."
-        ) from error
-    logging.warning(f"out of memory with {rows} answers at once: going on with {rows // 2}.")
-    return rows // 2
 
 
 def load_writer(model: Model, size: Generation, adapter: Path) -> Writer:

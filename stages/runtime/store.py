@@ -15,7 +15,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ APPLICATION = 0x50574558  # SQLite's application_id: "PWEX"
 VERSION = 1  # SQLite's user_version: of the tables below
 WAIT_SECONDS = 60.0  # for another process that is writing
 CHUNK = 500  # keys of one SELECT
+is_forgetful = False  # see forgetful
 TABLES = """
 create table rows (
     key text primary key, kind text not null, value text not null, digest text not null,
@@ -121,7 +122,34 @@ class Store:
 
 def opened() -> Store:
     """The store of this process, opened once; a fork opens it anew."""
+    if is_forgetful:
+        return Forgetful()
     return of_process(folder() / FILE, os.getpid())
+
+
+class Forgetful(Store):
+    """A store that keeps nothing and finds nothing."""
+
+    def __init__(self) -> None:
+        """Without a file."""
+
+    def find(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def add(self, kind: str, rows: Mapping[str, Any]) -> None:
+        """Forget them."""
+
+
+@contextlib.contextmanager
+def forgetful() -> Iterator[None]:
+    """For the length of the block every row is computed, and none kept: to measure time."""
+    global is_forgetful
+    is_forgetful = True
+    try:
+        yield
+    finally:
+        is_forgetful = False
 
 
 @functools.cache
@@ -192,3 +220,29 @@ def create(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
     connection.execute(f"pragma application_id = {APPLICATION}")
     connection.execute(f"pragma user_version = {VERSION}")
+
+
+def remembered(
+    kind: str,
+    same: str,
+    items: Sequence[Any],
+    compute: Callable[[list[Any]], Sequence[Any]],
+    batch: int,
+) -> list[Any]:
+    """The value of each item (JSON): from the store, or computed now and kept batch by batch.
+
+    same: a digest of all but the item that can change its value. Each distinct item is computed
+    once, in sorted order; a value must not depend on the items beside it. Raises ValueError if
+    `compute` returns another number of values than it was asked for.
+    """
+    rows = opened()
+    keys = [digest_of(same=same, item=item) for item in items]
+    known = rows.find(kind, keys)
+    new = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
+    order = sorted(new, key=lambda key: json.dumps(new[key]))
+    for start in range(0, len(order), batch):
+        part = order[start : start + batch]
+        fresh = dict(zip(part, compute([new[key] for key in part]), strict=True))
+        rows.add(kind, fresh)
+        known |= fresh
+    return [known[key] for key in keys]
