@@ -218,6 +218,34 @@ def writing(policy: Any, tokenizer: Any, model: Model, size: Generation) -> Iter
             one.get_base_layer().weight.data.copy_(weight)
 
 
+@dataclass(frozen=True)
+class Resident:
+    """A policy whose base serves verifiers as well (classifiers.load, onto=policy).
+
+    Each call of `answer` switches to the policy's adapter, and merges it while it is asked, so
+    that its answers are those of load_writer.
+    """
+
+    policy: Any
+    tokenizer: Any
+    model: Model
+    size: Generation
+
+    def answer(
+        self, prompts: list[str], decoding: Decoding, seed: int, label: str
+    ) -> list[Generated]:
+        """One answer per prompt, in the order of `prompts`."""
+        self.policy.set_adapter("default")
+        with writing(self.policy, self.tokenizer, self.model, self.size) as writer:
+            return writer.answer(prompts, decoding, seed, label)
+
+
+def load_resident(model: Model, size: Generation, adapter: Path) -> Resident:
+    """The policy of an adapter folder on a base that others may share."""
+    policy = checkpoints.load_policy(model, adapter)
+    return Resident(policy, checkpoints.load_tokenizer(model), model, size)
+
+
 def finish(tokenizer: Any, ids: list[int], seed: int) -> Generated:
     """Cut at EOS and decode; special tokens inside the answer are dropped."""
     is_stopped = tokenizer.eos_token_id in ids
