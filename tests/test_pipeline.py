@@ -40,6 +40,8 @@ PLUMBING = frozenset(
         "stages/runtime/artifacts.py",  # validates and writes, complete or not at all
         "stages/runtime/params.py",  # hands over exactly what dvc.yaml declares
         "stages/runtime/run.py",  # calls the other three
+        "stages/runtime/sources.py",  # digests of code, for the keys of the row store
+        "stages/runtime/store.py",  # hands back what was computed, or nothing
         "stages/runtime/tracking.py",  # runs after the outputs are written
     )
 )
