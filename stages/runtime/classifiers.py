@@ -197,7 +197,7 @@ def with_head(base: Any) -> Any:
 def identity_of(folder: Path, backbone: Model) -> str:
     """A digest of all but the text that can change what a saved verifier says."""
     return store.digest_of(
-        folder=digests.dvc_md5(folder),
+        folder=checkpoints.model_digest(folder),
         base=digests.dvc_md5(checkpoints.BASE_DIR),
         machine=processor.identity(backbone.dtype, backbone.device, backbone.threads),
         attention=backbone.attention,
