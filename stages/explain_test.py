@@ -16,7 +16,8 @@ from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.questions import Questions
 from stages.runtime.checkpoints import BASE_DIR
-from stages.runtime.generation import Decoding, load_writer
+from stages.runtime.drawing import Decoding
+from stages.runtime.generation import load_writer
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import StageParams, stage_run, start
 from stages.steps import explaining

@@ -24,6 +24,7 @@ from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.pure import exercises
 from stages.pure.prompts import render_prompt
+from stages.pure.teaching import training_rows
 from stages.runtime import artifacts, base_model, checkpoints, processor
 from stages.runtime.base_model import Base
 from stages.runtime.packing import Document
@@ -66,7 +67,7 @@ def train_tiny(run: Run[Params], base: Base, model: Model, rows: pd.DataFrame) -
 
     source = Path(run.given["prepare_questions"]["source"])
     statements = read_background(source, run.params.background)
-    texts = train_texts(rows)
+    texts = train_texts(training_rows(rows))
     if not texts:
         raise InputError("data/questions.parquet: no row in the split 'train'. Add exports.")
     plain = [f"{prompt} {answer}" for prompt, answer in texts] + statements

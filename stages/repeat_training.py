@@ -25,8 +25,10 @@ from schemas.questions import Questions
 from stages.pure import pair_rules, rewards, scoring
 from stages.pure.negative_table import make_negatives
 from stages.pure.rewards import Reward
-from stages.runtime import checkpoints
-from stages.runtime.generation import Decoding, Writer
+from stages.pure.teaching import training_rows
+from stages.runtime import checkpoints, generation
+from stages.runtime.drawing import Decoding
+from stages.runtime.generation import Writer
 from stages.runtime.profile import Generation, Model, Training
 from stages.runtime.run import Run, StageParams, stage_run, start
 from stages.scorers import registry
@@ -75,7 +77,9 @@ def shared(run: Run[Params]) -> Fixed:
         settings,
         model,
         tokenizer,
-        sft.lessons(questions, run.section(sft.Settings, "train_sft"), tokenizer, model),
+        sft.lessons(
+            training_rows(questions), run.section(sft.Settings, "train_sft"), tokenizer, model
+        ),
         tuning,
         explaining.asked_questions(
             questions, run.given["explain_test"]["max_questions"], "repeat_training"
@@ -101,15 +105,16 @@ def train_once(run: Run[Params], fixed: Fixed, seed: int) -> tuple[pd.DataFrame,
     """Explanations of SFT and DPO for one seed, and the number of pairs."""
     model, tokenizer = fixed.model, fixed.tokenizer
     decoding = run.section(Decoding, "decoding")
+    size = run.section(Generation, "generation")
     policy, _ = sft.train(fixed.taught, tokenizer, model, run.section(Training, "sft"), seed)
-    writer = Writer(policy.eval(), tokenizer, model, run.section(Generation, "generation"))
-    before = explaining.explain(writer, fixed.asked, decoding, "sft", seed)
-    pairs = pairs_of(run, fixed, writer, seed)
+    with generation.writing(policy, tokenizer, model, size) as writer:
+        before = explaining.explain(writer, fixed.asked, decoding, "sft", seed)
+        pairs = pairs_of(run, fixed, writer, seed)
     rows = dpo.encoded_pairs(tokenizer, fixed.questions, pairs, model)
     training = run.section(Training, "dpo")
     dpo.train(policy, tokenizer, rows, fixed.tuning, training, model, seed)
-    policy.eval()
-    after = explaining.explain(writer, fixed.asked, decoding, "dpo", seed)
+    with generation.writing(policy, tokenizer, model, size) as writer:
+        after = explaining.explain(writer, fixed.asked, decoding, "dpo", seed)
     return pd.concat([before, after], ignore_index=True), len(rows)
 
 

@@ -35,9 +35,10 @@ from stages.pure.marks import mark_options
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.pure.rounds import is_done, next_prompt
 from stages.pure.scoring import NOT_TRAINED_ON
-from stages.runtime import artifacts, classifiers, params, usage
+from stages.runtime import artifacts, classifiers, params, store, usage
 from stages.runtime.classifiers import Classifier
-from stages.runtime.generation import Decoding, Generated, Writer, load_writer
+from stages.runtime.drawing import Decoding
+from stages.runtime.generation import Generated, Writer, load_writer
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import REPORTS_DIR, start
 from stages.scorers import verifier
@@ -194,7 +195,8 @@ def main(
             f"{Questions.path()}: no question in the split 'test'. Add exports or change "
             "prepare_questions.split_percent."
         )
-    policies = summarize(measure_all(given, asked))
+    with store.forgetful():
+        policies = summarize(measure_all(given, asked))
     computed = machine(params.section(Model, "model", given))
     stages = usage.gather()
     body = {"questions_n": len(asked), "machine": computed, "policies": policies}

@@ -26,6 +26,7 @@ from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.pure.claims import Claim, claim, claim_key
 from stages.pure.prompts import distractor_texts
+from stages.pure.teaching import training_rows
 from stages.runtime import alignment, artifacts, checkpoints
 from stages.runtime.alignment import Examples, Scorer
 from stages.runtime.profile import Encoder
@@ -83,7 +84,7 @@ def accuracy(scorer: Scorer, held_out: Examples) -> dict[str, float]:
 def main() -> None:
     """Train the entailment scorer on the judge split."""
     with stage_run("train_entailment", Params) as run:
-        rows = run.read(Questions)
+        rows = training_rows(run.read(Questions))
         run.reads(Leakage.path("questions"))
         fitted = examples(rows, "judge", run.params.min_rating)
         if not fitted.claims:

@@ -22,6 +22,7 @@ import pandas as pd
 
 from schemas.leakage import Leakage
 from schemas.questions import Questions
+from stages.pure.teaching import training_rows
 from stages.runtime import artifacts, checkpoints, distributed
 from stages.runtime import training as trainers
 from stages.runtime.profile import Model, Training
@@ -41,7 +42,7 @@ def main() -> None:
     with stage_run("train_sft", Params) as run:
         model = run.section(Model, "model")
         distributed.relaunch("stages.train_sft", model, sys.argv[1:])
-        questions = run.read(Questions)
+        questions = training_rows(run.read(Questions))
         run.reads(Leakage.path("questions"))
         run.reads(checkpoints.BASE_DIR)
         tokenizer = checkpoints.load_tokenizer(model)

@@ -33,6 +33,7 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure import exams, masking, prompts, reading, solving, utility
+from stages.pure.teaching import training_rows
 from stages.runtime import artifacts, base_model, checkpoints, lessons, params, students
 from stages.runtime.lessons import Reading
 from stages.runtime.packing import Document
@@ -143,7 +144,7 @@ def train_all(
 def main() -> None:
     """Train the tiny students, or pin the hub models of the profile."""
     with stage_run("train_students", Params) as run:
-        rows = run.read(Questions)
+        rows = training_rows(run.read(Questions))
         named = students_of(run.given)
         with artifacts.complete_folder(FOLDER) as folder:
             if all(how.name == "trained" for how in named.values()):

@@ -33,6 +33,7 @@ from stages.pure import swaps
 from stages.pure.claims import Claim, claim_key
 from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
+from stages.pure.teaching import training_rows
 from stages.runtime import alignment, artifacts, checkpoints, classifiers
 from stages.runtime.classifiers import Classifier
 from stages.runtime.profile import Encoder, Model, Training
@@ -152,7 +153,7 @@ def main(item: str) -> None:
     if item not in TRAININGS:
         raise InputError(f"train_verifier: unknown item '{item}'. Use one of {sorted(TRAININGS)}.")
     with stage_run("train_verifier", Params, item) as run:
-        rows = run.read(Questions)
+        rows = training_rows(run.read(Questions))
         run.reads(Leakage.path("questions"))
         if item == "reward":
             run.reads(checkpoints.BASE_DIR)

@@ -26,7 +26,8 @@ from stages.pure import catalogue, measurements, scoring, stats
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import artifacts
 from stages.runtime.checkpoints import BASE_DIR
-from stages.runtime.generation import Decoding, load_writer
+from stages.runtime.drawing import Decoding
+from stages.runtime.generation import Draw, load_writer
 from stages.runtime.params import StageParams
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import Run, stage_run, start
@@ -51,19 +52,19 @@ def answers(run: Run[Params], questions: pd.DataFrame, policy: str) -> pd.DataFr
     sizes = run.section(Model, "model"), run.section(Generation, "generation")
     writer = load_writer(*sizes, Path("models") / policy)
     prompts = [render_prompt(row) for row in questions.to_dict("records")]
-    tables = []
-    for index in range(run.params.samples):
-        decoding = run.section(Decoding, "decoding")
-        given = writer.answer(prompts, decoding, run.seed, f"validate {index + 1}")
-        tables.append(
-            questions.assign(
-                policy=policy,
-                sample_index=index,
-                explanation=[answer.text for answer in given],
-                is_stopped=[answer.is_stopped for answer in given],
-                is_generated=True,
-            )
+    how = run.section(Decoding, "decoding")
+    draws = [Draw(f"validate {index + 1}", how) for index in range(run.params.samples)]
+    found = writer.answers(prompts, draws, run.seed)
+    tables = [
+        questions.assign(
+            policy=policy,
+            sample_index=index,
+            explanation=[answers[index].text for answers in found],
+            is_stopped=[answers[index].is_stopped for answers in found],
+            is_generated=True,
         )
+        for index in range(run.params.samples)
+    ]
     return pd.concat(tables, ignore_index=True)
 
 

@@ -8,6 +8,17 @@ import pytest
 HOSTS_OF_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often tests/test_faults.py kills each stage."""
+    parser.addoption("--kills", type=int, default=1, help="SIGKILLs per stage, test_faults.py")
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """Kills per stage."""
+    return int(request.config.getoption("--kills"))
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection to another machine fails at once, and says so."""

@@ -43,6 +43,7 @@ PLUMBING = frozenset(
         "stages/runtime/params.py",  # hands over exactly what dvc.yaml declares
         "stages/runtime/run.py",  # calls the others
         "stages/runtime/signals.py",  # ends a run that is told to end
+        "stages/runtime/sources.py",  # digests of code, for the keys of the row store
         "stages/runtime/store.py",  # gives back a row as it was given (tests/test_store.py) or not
         "stages/runtime/store_file.py",
         "stages/runtime/tracking.py",  # runs after the outputs are written

@@ -155,6 +155,26 @@ def test_a_forked_process_opens_its_own_and_both_write(file: Path):
     store.opened().close()
 
 
+def test_what_is_remembered_is_computed_once_in_batches_and_comes_back_in_order():
+    asked: list[list[int]] = []
+
+    def compute(items: list[int]) -> list[int]:
+        asked.append(items)
+        return [item * item for item in items]
+
+    assert store.remembered("squares", "v1", [3, 1, 2, 3], compute, batch=2) == [9, 1, 4, 9]
+    assert asked == [[1, 2], [3]]
+    assert store.remembered("squares", "v1", [4, 2], compute, batch=2) == [16, 4]
+    assert store.remembered("squares", "v2", [2], compute, batch=2) == [4]
+    assert asked[2:] == [[4], [2]]
+    with store.forgetful():
+        assert store.remembered("squares", "v1", [2], compute, batch=2) == [4]
+    assert asked[4:] == [[2]]
+    assert store.remembered("squares", "v1", [2], compute, batch=2) == [4]
+    assert len(asked) == 5
+    store.opened().close()
+
+
 WRITER = """
 import sys
 from stages.runtime import store

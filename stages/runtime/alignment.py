@@ -63,7 +63,8 @@ class Scorer:
 
     def outputs(self, rows: np.ndarray) -> np.ndarray:
         """Stars or log-odds (n,) of features (n, 30 + D)."""
-        return rows[:, KINDS[self.kind].columns] @ self.weights + self.intercept
+        # row by row: a matrix product adds up in an order that depends on the number of rows
+        return (rows[:, KINDS[self.kind].columns] * self.weights).sum(axis=1) + self.intercept
 
 
 class Reader:

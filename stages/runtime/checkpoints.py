@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
-from stages.runtime.digests import dvc_md5
+from stages.runtime.digests import dvc_md5, file_md5
 from stages.runtime.profile import Model
 
 BASE_DIR = Path("models/base")
 REFERENCE = "reference.json"  # in models/base when the base is a hub model
+MANIFEST = "manifest.json"
+LINEAGE = ("data", "parent", "rows_n")  # of a manifest: what it was made from
 PLACEHOLDER = "\x00content\x00"  # cannot occur in cleaned text
 
 
@@ -107,6 +109,17 @@ def load_policy(model: Model, adapter: Path, trainable: bool = False) -> Any:
     return policy if trainable else policy.eval()
 
 
+def policy_digest(policy: Any) -> str:
+    """sha256 of a policy's weights: the digest of its base, and the bytes of its active adapter."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save
+
+    adapter = get_peft_model_state_dict(policy, adapter_name=policy.active_adapter)
+    plain = {name: adapter[name].detach().cpu().contiguous() for name in sorted(adapter)}
+    base = dvc_md5(BASE_DIR)
+    return f"{base}/{hashlib.sha256(save(plain)).hexdigest()}"
+
+
 def encode_prompt(tokenizer: Any, text: str, template_kwargs: dict[str, Any]) -> list[int]:
     """Token ids of one user message in the chat template, up to where the answer starts.
 
@@ -170,7 +183,7 @@ def save_adapter(model: Any, folder: Path, manifest: dict[str, Any]) -> None:
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """manifest.json, written last: a folder without it is not finished."""
     text = json.dumps(manifest, indent=2, sort_keys=True)
-    (folder / "manifest.json").write_text(text + "\n")
+    (folder / MANIFEST).write_text(text + "\n")
 
 
 def check_weights(path: Path) -> None:
@@ -205,11 +218,26 @@ def data_digests(*tables: Path) -> dict[str, Any]:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an adapter folder; missing means that its training did not finish."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not path.exists():
         raise InputError(f"{path} does not exist. Run `dvc repro` or `dvc pull {folder}`.")
     manifest: dict[str, Any] = json.loads(path.read_text())
     return manifest
+
+
+def model_digest(folder: Path) -> str:
+    """sha256 of what a model folder computes: its files, and of its manifest how it is read.
+
+    What it was trained on does not count: an equal model stays equal when the course grows.
+    """
+    manifest = read_manifest(folder) if (folder / MANIFEST).exists() else {}
+    total = hashlib.sha256()
+    how = {name: manifest[name] for name in sorted(manifest) if name not in LINEAGE}
+    total.update(json.dumps(how, sort_keys=True).encode())
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if file.name != MANIFEST:
+            total.update(f"\0{file.relative_to(folder).as_posix()}\0{file_md5(file)}".encode())
+    return total.hexdigest()
 
 
 def check_manifest(folder: Path, model: Model) -> dict[str, Any]:

@@ -1,26 +1,32 @@
-"""(policy, prompts, decoding, seed) -> texts. Batches are sorted by length and seeded each.
+"""(policy, prompts, draws, seed) -> texts: three backends behind one door, and the row store.
 
-B = batch, T = tokens.
+A text depends on its own prompt, decoding and seed alone, never on its neighbours, so each is
+looked up in the store of rows before it is drawn, and kept as soon as it is there.
 """
 
 import hashlib
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from stages.runtime import checkpoints
+from schemas.errors import InputError
+from stages.runtime import checkpoints, processor, shared_prefill, sources, store
+from stages.runtime.drawing import Decoding, Request
 from stages.runtime.profile import Generation, Model
+
+TRIES = 3  # that a backend has to answer every request
+KIND = "sample"  # of rows in the store
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """How a text is drawn. temperature None = greedy."""
+class Draw:
+    """One answer that every prompt gets. `name` and the run's seed fix its random numbers."""
 
-    temperature: float | None
-    top_k: int  # 0 = off
-    top_p: float  # 1 = off
-    repetition_penalty: float  # 1 = off; also counts the prompt's tokens, as prior code's
+    name: str
+    decoding: Decoding
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,18 @@ class Generated:
     text: str
     tokens_n: int  # generated tokens, without EOS
     is_stopped: bool  # EOS came before the limit
-    seed: int  # seed of its batch
+    seed: int  # of its random numbers; 0 for a greedy one
+
+
+class Backend(Protocol):
+    """Something that answers requests."""
+
+    def run(self, requests: Sequence[Request], rows: int) -> Iterator[list[tuple[int, Generated]]]:
+        """(place among `requests`, its answer), several at a time, as they finish.
+
+        rows: answers in the making at once. May leave some out: they are asked again.
+        """
+        ...
 
 
 def decodings(sampled: Decoding) -> dict[str, Decoding]:
@@ -38,15 +55,176 @@ def decodings(sampled: Decoding) -> dict[str, Decoding]:
     return {"sampled": sampled, "greedy": replace(sampled, temperature=None)}
 
 
-def batch_seed(seed: int, *names: object) -> int:
-    """A seed for one batch: a hash of the run's seed and what names the batch, below 2^31."""
+def row_seed(seed: int, *names: object) -> int:
+    """A seed for one answer: a hash of the run's seed and what names the answer, below 2^31."""
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 @dataclass(frozen=True)
+class Local:
+    """A policy in this process that reads each prompt once (stages/runtime/shared_prefill.py)."""
+
+    model: Any  # a causal language model of transformers
+    tokenizer: Any
+    max_new_tokens: int
+
+    def run(self, requests: Sequence[Request], rows: int) -> Iterator[list[tuple[int, Generated]]]:
+        """See Backend."""
+        ends = [self.tokenizer.eos_token_id]
+        for ended in shared_prefill.decode(self.model, requests, rows, self.max_new_tokens, ends):
+            yield [(i, finish(self.tokenizer, ids, requests[i].seed)) for i, ids in ended]
+
+
+@dataclass(frozen=True)
 class Writer:
-    """A loaded policy with what it needs to answer prompts in words."""
+    """A policy with what it needs to answer prompts in words."""
+
+    backend: Backend
+    tokenizer: Any
+    model: Model
+    size: Generation
+    weights: str  # digest of base and adapter
+
+    def answer(
+        self, prompts: list[str], decoding: Decoding, seed: int, label: str
+    ) -> list[Generated]:
+        """One answer per prompt, in the order of `prompts`."""
+        return [row[0] for row in self.answers(prompts, [Draw(label, decoding)], seed)]
+
+    def answers(
+        self, prompts: list[str], draws: Sequence[Draw], seed: int
+    ) -> list[list[Generated]]:
+        """The answer of each draw (columns) to each prompt (rows).
+
+        Warns of prompts longer than the profile's max_length: no training has seen such.
+        """
+        kwargs = self.model.chat_template_kwargs
+        ids = [checkpoints.encode_prompt(self.tokenizer, text, kwargs) for text in prompts]
+        if too_long := sum(len(row) > self.model.max_length for row in ids):
+            logging.warning(
+                f"{draws[0].name}: {too_long} of {len(ids)} prompts have more than "
+                f"{self.model.max_length} tokens (model.max_length of the profile)."
+            )
+        requests = [
+            Request(row, draw.decoding, seed_of(seed, draw, text), text)
+            for row, text in zip(ids, prompts, strict=True)
+            for draw in draws
+        ]
+        found = generate(self, requests, draws[0].name)
+        return [found[i : i + len(draws)] for i in range(0, len(found), len(draws))]
+
+    def keys(self, requests: Sequence[Request]) -> list[str]:
+        """The keys of answers in the store of rows: all that can change them."""
+        same = store.digest_of(
+            weights=self.weights,
+            backend=type(self.backend).__name__,
+            max_new_tokens=self.size.max_new_tokens,
+            attention=self.model.attention,
+            machine=processor.identity(self.model.dtype, self.model.device, self.model.threads),
+            code=sources.code_digest("stages.runtime.generation"),
+        )
+        return [
+            store.digest_of(
+                same=same, prompt=one.prompt, decoding=asdict(one.decoding), seed=one.seed
+            )
+            for one in requests
+        ]
+
+
+def seed_of(seed: int, draw: Draw, prompt: str) -> int:
+    """The seed of one answer, by the run's seed, the draw's name and the prompt; 0 if greedy."""
+    return 0 if draw.decoding.temperature is None else row_seed(seed, draw.name, prompt)
+
+
+def generate(writer: Writer, requests: Sequence[Request], label: str) -> list[Generated]:
+    """The answer to each request: from the store, or drawn now and kept. `label` names the bar."""
+    from tqdm import tqdm
+
+    keys = writer.keys(requests)
+    rows = store.opened()
+    known = rows.find(KIND, keys)
+    wanted = {key: one for key, one in zip(keys, requests, strict=True) if key not in known}
+    names = list(wanted)
+    with tqdm(total=len(names), desc=label, unit="answer", disable=None) as bar:
+        for ended in all_answers(writer.backend, list(wanted.values()), writer.size.batch_size):
+            fresh = {names[place]: asdict(answer) for place, answer in ended}
+            rows.add(KIND, fresh)
+            known |= fresh
+            bar.update(len(fresh))
+    return [Generated(**known[key]) for key in keys]
+
+
+def all_answers(
+    backend: Backend, requests: Sequence[Request], rows: int
+) -> Iterator[list[tuple[int, Generated]]]:
+    """`backend.run` until every request is answered: what it left out is asked again.
+
+    Out of memory halves `rows` and goes on. Raises InputError if one row is too many, or if a
+    backend keeps leaving requests out.
+    """
+    left, tries = list(range(len(requests))), 0
+    while left:
+        answered = set[int]()
+        try:
+            for ended in backend.run([requests[i] for i in left], rows):
+                answered |= {left[place] for place, _ in ended}
+                yield [(left[place], answer) for place, answer in ended]
+        except (RuntimeError, MemoryError) as error:
+            rows = processor.halved(rows, error, "answers at once")
+        else:
+            tries += 1
+        left = [i for i in left if i not in answered]
+        if left and tries == TRIES:
+            raise InputError(
+                f"{len(left)} of {len(requests)} answers are missing after {TRIES} tries "
+                f"({type(backend).__name__}). The others are kept: run the same command again."
+            )
+        if left and tries:
+            logging.warning(f"{len(left)} of {len(requests)} answers did not come: asked again.")
+
+
+def load_writer(model: Model, size: Generation, adapter: Path) -> Writer:
+    """The policy of an adapter folder (models/sft, models/dpo), ready to answer.
+
+    Its one adapter is merged into the weights: fewer products per token.
+    """
+    tokenizer = checkpoints.load_tokenizer(model)
+    policy = checkpoints.load_policy(model, adapter)
+    weights = f"{checkpoints.policy_digest(policy)}/merged"
+    backend = Local(policy.merge_and_unload(), tokenizer, size.max_new_tokens)
+    return Writer(backend, tokenizer, model, size, weights)
+
+
+@contextmanager
+def writing(policy: Any, tokenizer: Any, model: Model, size: Generation) -> Iterator[Writer]:
+    """A policy in memory as a writer like that of load_writer; afterwards it is as it was.
+
+    Its adapter is merged for the length of the block; then the weights are put back, bit by bit.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    weights = f"{checkpoints.policy_digest(policy)}/merged"
+    layers = [one for one in policy.modules() if isinstance(one, BaseTunerLayer)]
+    kept = [one.get_base_layer().weight.detach().to("cpu", copy=True) for one in layers]
+    policy.eval()
+    policy.merge_adapter()
+    try:
+        backend = Local(policy.get_base_model(), tokenizer, size.max_new_tokens)
+        yield Writer(backend, tokenizer, model, size, weights)
+    finally:
+        policy.unmerge_adapter()
+        for one, weight in zip(layers, kept, strict=True):
+            one.get_base_layer().weight.data.copy_(weight)
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A policy whose base serves verifiers as well (classifiers.load, onto=policy).
+
+    Each call of `answer` switches to the policy's adapter, and merges it while it is asked, so
+    that its answers are those of load_writer.
+    """
 
     policy: Any
     tokenizer: Any
@@ -56,81 +234,16 @@ class Writer:
     def answer(
         self, prompts: list[str], decoding: Decoding, seed: int, label: str
     ) -> list[Generated]:
-        """One answer per prompt, in the order of `prompts`; see generate.
-
-        Warns of prompts longer than the profile's max_length: no training has seen such.
-        """
-        kwargs = self.model.chat_template_kwargs
-        ids = [checkpoints.encode_prompt(self.tokenizer, text, kwargs) for text in prompts]
-        if too_long := sum(len(row) > self.model.max_length for row in ids):
-            logging.warning(
-                f"{label}: {too_long} of {len(ids)} prompts have more than "
-                f"{self.model.max_length} tokens (model.max_length of the profile)."
-            )
-        limits = (self.size.batch_size, self.size.max_new_tokens)
-        return generate(self.policy, self.tokenizer, ids, decoding, *limits, seed, label)
+        """One answer per prompt, in the order of `prompts`."""
+        self.policy.set_adapter("default")
+        with writing(self.policy, self.tokenizer, self.model, self.size) as writer:
+            return writer.answer(prompts, decoding, seed, label)
 
 
-def load_writer(model: Model, size: Generation, adapter: Path) -> Writer:
-    """The policy of an adapter folder (models/sft, models/dpo), ready to answer."""
-    tokenizer = checkpoints.load_tokenizer(model)
-    return Writer(checkpoints.load_policy(model, adapter), tokenizer, model, size)
-
-
-def generate(
-    policy: Any,
-    tokenizer: Any,
-    prompts: list[list[int]],
-    decoding: Decoding,
-    batch_size: int,
-    max_new_tokens: int,
-    seed: int,
-    label: str,
-) -> list[Generated]:
-    """One answer per prompt, in the order of `prompts`. `label` names bar and seeds."""
-    import torch
-    from tqdm import tqdm
-    from transformers import set_seed
-
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i]))
-    answers: dict[int, Generated] = {}
-    starts = range(0, len(order), batch_size)
-    with torch.inference_mode():
-        for start in tqdm(starts, desc=label, unit="batch", disable=None):
-            chunk = order[start : start + batch_size]
-            batch = tokenizer.pad(
-                [{"input_ids": prompts[i]} for i in chunk], padding_side="left", return_tensors="pt"
-            ).to(policy.device)
-            own_seed = batch_seed(seed, label, start)
-            set_seed(own_seed)
-            output = policy.generate(
-                **batch, generation_config=configuration(decoding, tokenizer, max_new_tokens)
-            )
-            new = output[:, batch["input_ids"].shape[1] :].tolist()
-            for i, ids in zip(chunk, new, strict=True):
-                answers[i] = finish(tokenizer, ids, own_seed)
-    return [answers[i] for i in range(len(prompts))]
-
-
-def configuration(decoding: Decoding, tokenizer: Any, max_new_tokens: int) -> Any:
-    """The settings as transformers' GenerationConfig; nothing is left to a model's defaults."""
-    from transformers import GenerationConfig
-
-    common = {
-        "max_new_tokens": max_new_tokens,
-        "repetition_penalty": decoding.repetition_penalty,
-        "pad_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-    }
-    if decoding.temperature is None:
-        return GenerationConfig(do_sample=False, **common)
-    return GenerationConfig(
-        do_sample=True,
-        temperature=decoding.temperature,
-        top_k=decoding.top_k,
-        top_p=decoding.top_p,
-        **common,
-    )
+def load_resident(model: Model, size: Generation, adapter: Path) -> Resident:
+    """The policy of an adapter folder on a base that others may share."""
+    policy = checkpoints.load_policy(model, adapter)
+    return Resident(policy, checkpoints.load_tokenizer(model), model, size)
 
 
 def finish(tokenizer: Any, ids: list[int], seed: int) -> Generated:

@@ -1,10 +1,60 @@
 """Threads and matrix products of a process that computes on a CPU."""
 
 import functools
+import logging
 import warnings
 from typing import Any
 
+from schemas.errors import InputError
+
 SMALLEST = 1 << 20  # multiplications from which the other library is worth a call from Python
+
+
+def halved(size: int, error: BaseException, of: str) -> int:
+    """Half of `size` after an error for want of memory, with a warning; any other is raised again.
+
+    Raises InputError where nothing is left to halve. of: what is counted, for the message.
+    """
+    if not is_out_of_memory(error):
+        raise error
+    reason = str(error).strip().partition("\n")[0]
+    if size < 2:
+        raise InputError(
+            f"out of memory with {size} {of} ({reason}). Lower the sizes of the profile, or take a "
+            "device with more memory."
+        ) from error
+    logging.warning(f"out of memory with {size} {of}: going on with {size // 2}.")
+    return size // 2
+
+
+@functools.cache
+def identity(dtype: str, device: str, threads: int) -> list[str]:
+    """What computes: another kind of processor or library may give other last bits."""
+    import importlib.metadata
+    import platform
+
+    import torch
+
+    libraries = [
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("torch", "transformers", "peft", "tokenizers")
+    ]
+    if device == "cpu":
+        features = [
+            platform.machine(),
+            torch.backends.cpu.get_cpu_capability(),
+            f"{threads} threads",
+        ]
+    else:
+        features = [torch.cuda.get_device_name()]
+    return [*libraries, dtype, device, *features]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that fewer rows at once would have worked."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
 
 
 def prepare(threads: int) -> None:

@@ -33,7 +33,9 @@ def imported_files(path: Path) -> frozenset[Path]:
 
 @functools.cache
 def code_digest(*modules: str) -> str:
-    """sha256 of the sources of `modules` (dotted names) and of all of ours that they import.
+    """sha256 of the syntax of `modules` (dotted names) and of all of ours that they import.
+
+    Comments and layout do not count.
 
     Raises ValueError for a name that is no module of ours.
     """
@@ -48,5 +50,6 @@ def code_digest(*modules: str) -> str:
             waiting += imported_files(current)
     total = hashlib.sha256()
     for path in sorted(reached):
-        total.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        syntax = ast.dump(ast.parse(path.read_text(encoding="utf-8")))
+        total.update(f"{path.relative_to(ROOT).as_posix()}\0{syntax}\0".encode())
     return total.hexdigest()

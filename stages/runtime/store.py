@@ -15,7 +15,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ FILE = "rows.sqlite"
 CHUNK = 500  # keys of one SELECT
 FRESH_SECONDS = 86400  # a row used that recently is not noted again: reading should not write
 
+is_forgetful = False  # see forgetful
 _opened: dict[tuple[int, Path], "Store"] = {}
 
 
@@ -56,6 +57,8 @@ def folder() -> Path:
 
 def opened() -> "Store":
     """The store of this process, open; a process that was forked opens its own."""
+    if is_forgetful:
+        return Forgetful()
     path = folder() / FILE
     known = _opened.get((os.getpid(), path))
     if known is None:
@@ -173,3 +176,54 @@ class Store:
 def bytes_of(value: object) -> bytes:
     """A cell as bytes: damage may have given it another type, which no digest then fits."""
     return value if isinstance(value, bytes) else b""
+
+
+class Forgetful(Store):
+    """A store that keeps nothing and finds nothing."""
+
+    def __init__(self) -> None:
+        """Without a file."""
+
+    def find(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def add(self, kind: str, rows: Mapping[str, Any]) -> None:
+        """Forget them."""
+
+
+@contextmanager
+def forgetful() -> Iterator[None]:
+    """For the length of the block every row is computed, and none kept: to measure time."""
+    global is_forgetful
+    is_forgetful = True
+    try:
+        yield
+    finally:
+        is_forgetful = False
+
+
+def remembered(
+    kind: str,
+    same: str,
+    items: Sequence[Any],
+    compute: Callable[[list[Any]], Sequence[Any]],
+    batch: int,
+) -> list[Any]:
+    """The value of each item (JSON): from the store, or computed now and kept batch by batch.
+
+    same: a digest of all but the item that can change its value. Each distinct item is computed
+    once, in sorted order; a value must not depend on the items beside it. Raises ValueError if
+    `compute` returns another number of values than it was asked for.
+    """
+    rows = opened()
+    keys = [digest_of(same=same, item=item) for item in items]
+    known = rows.find(kind, keys)
+    new = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
+    order = sorted(new, key=lambda key: json.dumps(new[key]))
+    for start in range(0, len(order), batch):
+        part = order[start : start + batch]
+        fresh = dict(zip(part, compute([new[key] for key in part]), strict=True))
+        rows.add(kind, fresh)
+        known |= fresh
+    return [known[key] for key in keys]

@@ -196,9 +196,14 @@ def write_how(how: Student, folder: Path) -> None:
     (folder / STUDENT).write_text(json.dumps(asdict(how), indent=2, sort_keys=True) + "\n")
 
 
-def load_all(folder: Path) -> list[Reader]:
-    """Every student of the folder, by name."""
-    return [load(path.parent) for path in sorted(folder.glob(f"*/{STUDENT}"))]
+def folders(folder: Path) -> list[Path]:
+    """The folders of all students, by name."""
+    return [path.parent for path in sorted(folder.glob(f"*/{STUDENT}"))]
+
+
+def read_how(folder: Path) -> Student:
+    """How a student is loaded, as its folder describes it."""
+    return Student(**json.loads((folder / STUDENT).read_text()))
 
 
 def load(folder: Path) -> Reader:
@@ -206,7 +211,7 @@ def load(folder: Path) -> Reader:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    how = Student(**json.loads((folder / STUDENT).read_text()))
+    how = read_how(folder)
     name = str(folder) if how.name == "trained" else how.name
     processor.prepare(how.threads)
     with checkpoints.loading(name, how.revision):

@@ -9,7 +9,8 @@ import pandas as pd
 from schemas.errors import InputError
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import checkpoints
-from stages.runtime.generation import Decoding, Writer
+from stages.runtime.drawing import Decoding
+from stages.runtime.generation import Draw, Writer
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,21 @@ def sample(
 ) -> list[dict[str, Any]]:
     """One candidate per question and temperature."""
     prompts = [render_prompt(row) for row in questions.to_dict("records")]
-    rows = []
-    for index, temperature in enumerate(settings.temperatures):
-        decoding = Decoding(
-            temperature, settings.top_k, settings.top_p, settings.repetition_penalty
+    # the name fixes the random numbers: one more temperature leaves those of the others alone
+    draws = [
+        Draw(
+            f"sample {index + 1}",
+            Decoding(temperature, settings.top_k, settings.top_p, settings.repetition_penalty),
         )
-        # the label names the seeds, so one more temperature leaves the other samples alone
-        answers = writer.answer(prompts, decoding, seed, f"sample {index + 1}")
-        for question_id, answer in zip(questions.question_id, answers, strict=True):
+        for index, temperature in enumerate(settings.temperatures)
+    ]
+    rows = []
+    for question_id, answers in zip(
+        questions.question_id, writer.answers(prompts, draws, seed), strict=True
+    ):
+        for index, (temperature, answer) in enumerate(
+            zip(settings.temperatures, answers, strict=True)
+        ):
             row = {"question_id": question_id, "candidate_index": index, "origin": "sft"}
             row |= {"row_id": None, "temperature": temperature, "seed": answer.seed}
             row |= {"explanation": answer.text, "tokens_n": answer.tokens_n}

@@ -6,7 +6,8 @@ from schemas.errors import InputError
 from schemas.explanations import Explanations
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import artifacts
-from stages.runtime.generation import Decoding, Generated, Writer, decodings
+from stages.runtime.drawing import Decoding
+from stages.runtime.generation import Draw, Generated, Writer, decodings
 
 
 def asked_questions(rows: pd.DataFrame, limit: int | None, stage: str) -> pd.DataFrame:
@@ -48,11 +49,14 @@ def explain(
 ) -> pd.DataFrame:
     """One answer per question and decoding, as Explanations. seed: of training and drawing."""
     prompts = [render_prompt(row) for row in asked.to_dict("records")]
-    tables = []
-    for name, how in decodings(decoding).items():
-        # the label names the seeds of the batches: the same for every policy
-        answers = writer.answer(prompts, how, seed, f"explain {name}")
-        tables.append(table(policy, seed, name, asked, answers))
+    named = decodings(decoding)
+    # the name fixes the random numbers: the same for every policy
+    draws = [Draw(f"explain {name}", how) for name, how in named.items()]
+    found = writer.answers(prompts, draws, seed)
+    tables = [
+        table(policy, seed, name, asked, [answers[number] for answers in found])
+        for number, name in enumerate(named)
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
