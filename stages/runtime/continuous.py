@@ -45,9 +45,7 @@ class Continuous:
             places = order[start : start + size]
             own = [requests[place] for place in places]
             for ended in self.session(own, rows):
-                yield [
-                    (places[i], finish(self.tokenizer, ids, own[i].seed)) for i, ids in ended
-                ]
+                yield [(places[i], finish(self.tokenizer, ids, own[i].seed)) for i, ids in ended]
 
     def session(self, requests: list[Request], rows: int) -> Iterator[Finished]:
         """The answers, as they finish; what the loop gave up on is left out."""
@@ -88,7 +86,7 @@ def sharing_order(requests: Sequence[Request], rows: int) -> list[int]:
 
 def arrived(manager: Any) -> list[Any]:
     """The next answers (transformers' GenerationOutput), at least one; none if the loop is over."""
-    found = []
+    found: list[Any] = []
     while True:
         answer = manager.get_result(timeout=WAIT_SECONDS if not found else 0.0)
         if answer is not None:
