@@ -112,12 +112,23 @@ def load_policy(model: Model, adapter: Path, trainable: bool = False) -> Any:
 def policy_digest(policy: Any) -> str:
     """sha256 of a policy's weights: the digest of its base, and the bytes of its active adapter."""
     from peft import get_peft_model_state_dict
+
+    return weights_digest(get_peft_model_state_dict(policy, adapter_name=policy.active_adapter))
+
+
+def adapter_digest(folder: Path) -> str:
+    """The policy_digest of an adapter folder, without loading its base."""
+    from safetensors.torch import load_file
+
+    return weights_digest(load_file(str(folder / "adapter_model.safetensors")))
+
+
+def weights_digest(adapter: dict[str, Any]) -> str:
+    """See policy_digest; in float32, as which PEFT reads an adapter of 16 bits."""
     from safetensors.torch import save
 
-    adapter = get_peft_model_state_dict(policy, adapter_name=policy.active_adapter)
-    plain = {name: adapter[name].detach().cpu().contiguous() for name in sorted(adapter)}
-    base = dvc_md5(BASE_DIR)
-    return f"{base}/{hashlib.sha256(save(plain)).hexdigest()}"
+    plain = {name: adapter[name].detach().cpu().float().contiguous() for name in sorted(adapter)}
+    return f"{dvc_md5(BASE_DIR)}/{hashlib.sha256(save(plain)).hexdigest()}"
 
 
 def encode_prompt(tokenizer: Any, text: str, template_kwargs: dict[str, Any]) -> list[int]:
