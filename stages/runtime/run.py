@@ -14,7 +14,7 @@ import pandas as pd
 from schemas.base import Table
 from schemas.errors import InputError
 from schemas.metrics import Metrics
-from stages.runtime import artifacts, formats, params, tracking
+from stages.runtime import artifacts, formats, params, resume, tracking
 from stages.runtime.params import StageParams
 
 P = TypeVar("P", bound=StageParams)
@@ -101,9 +101,10 @@ def stage_run(stage: str, params_cls: type[P], item: str | None = None) -> Itera
     name = stage if item is None else f"{stage}@{item}"
     given = params.declared(name)
     run = Run(stage, item, params.section(params_cls, stage, given), given)
-    yield run
-    if is_main_process():
-        tracking.record(run.name, given, run.inputs, run.outputs, run.metrics, run.curve)
+    with resume.until_done():
+        yield run
+        if is_main_process():
+            tracking.record(run.name, given, run.inputs, run.outputs, run.metrics, run.curve)
 
 
 def start(main: Callable[..., None]) -> None:
