@@ -85,7 +85,8 @@ def finished(checkpoint: Path | None) -> list[dict[str, float]] | None:
     if checkpoint is None:
         return None
     state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    return list(state["log_history"]) if state["global_step"] >= state["max_steps"] else None
+    is_last = state["global_step"] >= state["max_steps"]
+    return list(memory_in(checkpoint)["log"]) if is_last else None
 
 
 def restore(trainer: Any, checkpoint: str) -> None:
@@ -99,16 +100,23 @@ def restore(trainer: Any, checkpoint: str) -> None:
 
 def remembered(kept: Checkpoints | None) -> dict[str, Any]:
     """What `keeper` added to the checkpoint that will be resumed from; empty at a start."""
-    if kept is None or kept.latest is None:
-        return {}
-    memory: dict[str, Any] = json.loads((kept.latest / MEMORY).read_text(encoding="utf-8"))
+    return {} if kept is None or kept.latest is None else memory_in(kept.latest)
+
+
+def memory_in(checkpoint: Path) -> dict[str, Any]:
+    """What `keeper` added to a checkpoint."""
+    memory: dict[str, Any] = json.loads((checkpoint / MEMORY).read_text(encoding="utf-8"))
     return memory
 
 
 def memory_of(trainer: Any) -> dict[str, Any]:
-    """Sums since the last line of the log, TRL's counters, and the reference of DPO."""
+    """The log, sums since its last line, TRL's counters, and the reference of DPO.
+
+    The trainer saves its log, too, but with other columns first.
+    """
     metrics = getattr(trainer, "_metrics", {}).get("train", {})
     return {
+        "log": trainer.state.log_history,
         "loss": trainer._tr_loss.item(),
         "last_logged": trainer._globalstep_last_logged,
         "metrics": {name: list(values) for name, values in metrics.items()},
@@ -119,6 +127,7 @@ def memory_of(trainer: Any) -> dict[str, Any]:
 
 def remember(trainer: Any, memory: dict[str, Any]) -> None:
     """Undo memory_of."""
+    trainer.state.log_history = memory["log"]
     trainer._tr_loss += memory["loss"]
     trainer._globalstep_last_logged = memory["last_logged"]
     if hasattr(trainer, "_metrics"):
