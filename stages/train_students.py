@@ -23,7 +23,7 @@ no more, and `utility_unmasked` is the scorer to look at.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,12 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure import exams, masking, prompts, reading, solving, utility
 from stages.pure.teaching import training_rows
-from stages.runtime import artifacts, base_model, checkpoints, lessons, params, students
+from stages.runtime import artifacts, base_model, checkpoints, lessons, params, resume, students
 from stages.runtime.lessons import Reading
 from stages.runtime.packing import Document
 from stages.runtime.profile import Student
 from stages.runtime.run import Run, StageParams, stage_run, start
+from stages.runtime.sources import code_digest
 from stages.runtime.students import Exam, Reader
 
 FOLDER = Path("models/students")
@@ -99,7 +100,17 @@ def train_one(
             return document(tokenizer, reading.short_exercise(given, rng))
         return document(tokenizer, reading.exercise(given, run.params.explained_frac, rng))
 
-    network, log = lessons.train(how, how_to_learn, tokenizer, exercise, seed)
+    kept = resume.of(
+        resume.SECONDS,
+        kind="student",
+        rows=resume.rows_digest([rows, others, texts]),
+        explained_frac=run.params.explained_frac,
+        how=asdict(how),
+        reading=asdict(how_to_learn),
+        seed=seed,
+        code=code_digest("stages.train_students"),
+    )
+    network, log = lessons.train(how, how_to_learn, tokenizer, exercise, seed, rng, kept)
     return Reader(network, tokenizer, how), log
 
 

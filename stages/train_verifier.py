@@ -34,7 +34,7 @@ from stages.pure.claims import Claim, claim_key
 from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
 from stages.pure.teaching import training_rows
-from stages.runtime import alignment, artifacts, checkpoints, classifiers
+from stages.runtime import alignment, artifacts, checkpoints, classifiers, resume
 from stages.runtime.classifiers import Classifier
 from stages.runtime.profile import Encoder, Model, Training
 from stages.runtime.run import Run, StageParams, stage_run, start
@@ -92,7 +92,8 @@ def train_fold(
     model, least = run.section(Model, "model"), run.params.min_weight_ratings
     verifier = classifiers.build(model, seed=run.seed)
     fitted, unseen = examples(rows, least), examples(validation, least)
-    log = classifiers.fit(verifier, fitted, run.section(Training, "verifier"), run.seed, unseen)
+    training = run.section(Training, "verifier")
+    log = classifiers.fit(verifier, fitted, training, run.seed, unseen, resume.SECONDS)
     manifest = checkpoints.manifest_for(
         model, verifier.tokenizer, None, [Questions.path()], "verifier"
     )

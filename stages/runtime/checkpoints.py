@@ -174,7 +174,7 @@ def scratch_outputs(path: Path) -> Path:
 
 
 def save_adapter(model: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    """Write adapter and manifest, then open them again: empty, all-zero or NaN is an error.
+    """Write the adapter, open it again and check it, and only then write the manifest.
 
     PEFT writes target_modules in hash order; sorted here, so that equal runs give equal
     bytes. Its model card is left out.
@@ -187,8 +187,8 @@ def save_adapter(model: Any, folder: Path, manifest: dict[str, Any]) -> None:
         if isinstance(config.get(name), list):
             config[name] = sorted(set(config[name]))
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    write_manifest(folder, manifest)
     check_weights(folder / "adapter_model.safetensors")
+    write_manifest(folder, manifest)
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -198,13 +198,21 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def check_weights(path: Path) -> None:
-    """Refuse an adapter file that is empty, all zero or not finite."""
+    """Refuse an adapter file that is empty, in parts, all zero, without effect or not finite.
+
+    lora_B is zero before a training: an adapter of which each is zero is the base.
+    """
     import torch
     from safetensors.torch import load_file
 
     tensors = load_file(str(path))
+    if missing := [name for name, tensor in tensors.items() if not tensor.numel()]:
+        raise InputError(f"{path}: {missing[0]} is empty. Save it where the weights are whole.")
     if not tensors or all(not tensor.any() for tensor in tensors.values()):
         raise InputError(f"{path}: every weight is zero. The training changed nothing.")
+    effects = [tensor for name, tensor in tensors.items() if "lora_B" in name]
+    if not any(bool(tensor.any()) for tensor in effects):
+        raise InputError(f"{path}: no lora_B differs from zero. The training changed nothing.")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise InputError(f"{path}: holds NaN or infinity. Lower the learning rate of the profile.")
 

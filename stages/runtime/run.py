@@ -15,7 +15,18 @@ import pandas as pd
 from schemas.base import Table
 from schemas.errors import InputError
 from schemas.metrics import Metrics
-from stages.runtime import artifacts, disk, formats, locks, params, signals, store, tracking, usage
+from stages.runtime import (
+    artifacts,
+    disk,
+    formats,
+    locks,
+    params,
+    resume,
+    signals,
+    store,
+    tracking,
+    usage,
+)
 from stages.runtime.params import StageParams
 
 P = TypeVar("P", bound=StageParams)
@@ -112,11 +123,12 @@ def stage_run(stage: str, params_cls: type[P], item: str | None = None) -> Itera
         meter = usage.Meter()
         given = params.declared(name)
         run = Run(stage, item, params.section(params_cls, stage, given), given)
-        yield run
-        if is_main_process():
-            metrics = run.metrics | meter.read()
-            tracking.record(run.name, given, run.inputs, run.outputs, metrics, run.curve)
-            usage.keep(run.name, meter.read())  # with the seconds that MLflow took
+        with resume.until_done():
+            yield run
+            if is_main_process():
+                metrics = run.metrics | meter.read()
+                tracking.record(run.name, given, run.inputs, run.outputs, metrics, run.curve)
+                usage.keep(run.name, meter.read())  # with the seconds that MLflow took
 
 
 def start(main: Callable[..., None]) -> None:
