@@ -3,8 +3,8 @@
     PEERWISE_STORE, or the user's cache folder -> a table on the screen
 
 Rows are kept by a digest of everything that can change them, so removing some costs time and
-changes no result. Hit rate: rows found, of all that stages ever asked for. Checkpoints are of
-trainings that were stopped; a finished one removes its own.
+changes no result. Hit rate: rows found, of all that stages ever asked for. Of a training its
+last checkpoint stays, so that the same training is not done twice.
 
     python -m stages.store
     python -m stages.store --prune-days 30
@@ -37,8 +37,8 @@ def kinds_table(kinds: list[store_care.Kind]) -> list[str]:
 
 
 def trainings_table(trainings: list[store_care.Training]) -> list[str]:
-    """One line per unfinished training."""
-    lines = [f"checkpoints of unfinished trainings: {len(trainings)}"]
+    """One line per training."""
+    lines = [f"checkpoints of trainings: {len(trainings)}"]
     for found in trainings:
         use = ", in use" if found.is_in_use else ""
         size = f"{found.size_bytes / MIB:.1f} MiB"

@@ -1,7 +1,6 @@
 """What every test can rely on: no network, nothing kept outside the test, the same numbers."""
 
 import socket
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -41,6 +41,7 @@ PLUMBING = frozenset(
         "stages/runtime/disk.py",  # what a full disk says
         "stages/runtime/locks.py",  # one run of a stage at a time
         "stages/runtime/params.py",  # hands over exactly what dvc.yaml declares
+        "stages/runtime/resume.py",  # goes on where a training was (tests/test_resume.py)
         "stages/runtime/run.py",  # calls the others
         "stages/runtime/signals.py",  # ends a run that is told to end
         "stages/runtime/sources.py",  # digests of code, for the keys of the row store

@@ -417,7 +417,7 @@ def test_a_read_only_folder_is_one_line(filled: Path, caplog: pytest.LogCaptureF
 
 @pytest.fixture
 def checkpoints(file: Path) -> Iterator[Path]:
-    """Two unfinished trainings: one 40 days old, one of now and in use by another process."""
+    """Two trainings: one 40 days old, one of now and in use by another process."""
     folder = file.parent / store_care.CHECKPOINTS
     for name in ("old", "used"):
         (folder / name / "checkpoint-5").mkdir(parents=True)
@@ -470,7 +470,7 @@ def test_the_command_shows_rows_hit_rates_and_checkpoints(
     assert lines[2].split()[:2] == ["scores", "1"]
     assert lines[2].split()[-1] == "-"
     assert lines[3].split() == ["texts", "300", "0.0", "3", "1", "75.0%"]
-    assert lines[4] == "checkpoints of unfinished trainings: 2"
+    assert lines[4] == "checkpoints of trainings: 2"
     assert sorted(lines[5:]) == [
         "  old: 1.0 MiB, 40.0 days old",
         "  used: 1.0 MiB, 40.0 days old, in use",

@@ -3,7 +3,8 @@
 They lie beside the row store, under a digest of everything that can change the training, because
 DVC deletes the outputs of a stage before it runs. A checkpoint is a folder whose manifest names
 size and sha256 of each of its files and is written last. One that is not exactly what its
-manifest says is never read: the one before it is. When a stage is done, those it used go.
+manifest says is never read: the one before it is. The last one of a training that is done stays,
+without its optimizer: the same training is not done again. `python -m stages.store` removes it.
 """
 
 import fcntl
@@ -26,6 +27,7 @@ from stages.runtime import store
 SECONDS = 20.0  # of training that a kill may cost
 KEPT = 2  # checkpoints of a training: the newest, and one in case it is damaged
 MANIFEST = "manifest.json"
+UNNEEDED = ("optimizer.pt", "scheduler.pt")  # by a finished training
 STATE, TENSORS = "state.json", "state.safetensors"  # of trainings that are not transformers'
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "numpy")
 
@@ -76,14 +78,7 @@ class Checkpoints:
 
     def complete(self, step: int) -> None:
         """Write the manifest of a step's folder, then remove what is older than the last two."""
-        folder = self.path(step)
-        files = {name: seal(file) for name, file in files_of(folder).items()}
-        partial = folder / f"{MANIFEST}.partial"
-        with partial.open("w", encoding="utf-8") as handle:
-            json.dump({"files": files}, handle, indent=1, sort_keys=True)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(partial, folder / MANIFEST)
+        write_manifest(self.path(step))
         for old in in_order(self.folder)[KEPT:]:
             shutil.rmtree(old)
         self.written = time.monotonic()
@@ -109,6 +104,7 @@ def of(seconds: float | None, **parts: Any) -> Checkpoints | None:
             logging.warning(f"{folder}: another process trains the same. This one keeps nothing.")
             return None
         _in_use[folder] = lock
+    os.utime(folder)  # used today: the last to be pruned
     return Checkpoints(folder, seconds, newest(folder))
 
 
@@ -116,17 +112,33 @@ def of(seconds: float | None, **parts: Any) -> Checkpoints | None:
 def until_done() -> Iterator[None]:
     """Keep the checkpoints of every training of the block until all of it is done.
 
-    After a kill, or an error, those of finished trainings are there as well: they are not
-    trained again.
+    After a kill, or an error, those of finished trainings are there as well. At the end only the
+    last one of each stays.
     """
     try:
         yield
         for folder in _in_use:
-            shutil.rmtree(folder, ignore_errors=True)
+            thin(folder)
     finally:
         for lock in _in_use.values():
             lock.close()
         _in_use.clear()
+
+
+def thin(folder: Path) -> None:
+    """Keep of a finished training the last checkpoint, without what only more steps would need."""
+    steps = in_order(folder)
+    if not steps:  # it was too short for one
+        return
+    last = steps[0]
+    for old in steps[1:]:
+        shutil.rmtree(old)
+    unneeded = [last / name for name in UNNEEDED if (last / name).exists()]
+    if unneeded:
+        (last / MANIFEST).unlink()  # a kill here costs this checkpoint, and changes no result
+        for file in unneeded:
+            file.unlink()
+        write_manifest(last)
 
 
 def in_order(folder: Path) -> list[Path]:
@@ -168,6 +180,17 @@ def damage(folder: Path) -> str | None:
         if file.is_symlink() or seal(file) != wanted[name]:
             return f"{name} is not what was written"
     return None
+
+
+def write_manifest(folder: Path) -> None:
+    """Size and digest of every file; with it the checkpoint is complete."""
+    files = {name: seal(file) for name, file in files_of(folder).items()}
+    partial = folder / f"{MANIFEST}.partial"
+    with partial.open("w", encoding="utf-8") as handle:
+        json.dump({"files": files}, handle, indent=1, sort_keys=True)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(partial, folder / MANIFEST)
 
 
 def files_of(folder: Path) -> dict[str, Path]:

@@ -15,7 +15,7 @@ from stages.runtime.store import FRESH_SECONDS
 from stages.runtime.store_file import DAMAGE, transaction
 
 DAY = 86400
-CHECKPOINTS = "checkpoints"  # of unfinished trainings: a folder each, with a lock while in use
+CHECKPOINTS = "checkpoints"  # of trainings: a folder each, with a lock while in use
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Training:
-    """The checkpoints of one unfinished training."""
+    """The checkpoints of one training."""
 
     folder: Path
     size_bytes: int
@@ -99,7 +99,7 @@ def clear(file: Path) -> None:
 
 
 def trainings(store: Path) -> list[Training]:
-    """The checkpoints of unfinished trainings, the newest first."""
+    """The checkpoints of trainings, the newest first."""
     folders = [path for path in (store / CHECKPOINTS).glob("*") if path.is_dir()]
     return sorted(map(training, folders), key=lambda found: found.age_days)
 
