@@ -31,5 +31,6 @@ What several stages do alike is in stages/steps, scorers by family in stages/sco
 Commands that are no stages: query (SQL), timings (seconds per stage and per question), store
 (computed rows and checkpoints that are kept), pin (hub revisions), tabulate_sweep (experiments as
 a table), calibrate_leakage (limits of check_leakage), measure_scorers (judge and entailment scorer
-on your own judged texts), distributed_smoke (DeepSpeed on two CPU ranks).
+on your own judged texts), merge_policy (a policy as one whole model, for a server),
+distributed_smoke (DeepSpeed on two CPU ranks), benchmarks (our ways beside naive and strong ones).
 """
