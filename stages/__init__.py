@@ -31,5 +31,6 @@ What several stages do alike is in stages/steps, scorers by family in stages/sco
 Commands that are no stages: query (SQL), timings (seconds per question), pin (hub
 revisions), tabulate_sweep (experiments as a table), calibrate_leakage (limits of check_leakage),
 measure_scorers (judge and entailment scorer on your own judged texts),
-distributed_smoke (DeepSpeed on two CPU ranks).
+distributed_smoke (DeepSpeed on two CPU ranks), benchmarks (our way beside a naive and a strong
+one; its parts are in stages/benches).
 """

@@ -24,7 +24,7 @@ SHARED = {"profile", "seed", "decoding", "rewards"}  # parameters that belong to
 
 # Modules beside the stages that a person runs: dvc.yaml does not know them.
 COMMANDS = {"query", "timings", "pin", "tabulate_sweep", "calibrate_leakage", "measure_scorers"}
-COMMANDS |= {"distributed_smoke"}
+COMMANDS |= {"benchmarks", "distributed_smoke"}
 
 # Files whose change must not retrain a model: they move tables and log numbers, and cannot
 # alter a value on the way (tests/test_artifacts.py shows the round trip of every table).
