@@ -5,8 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from schemas.errors import InputError
-from stages.pure.catalogue import nearest
+from schemas.errors import InputError, nearest
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import checkpoints, resume
 from stages.runtime import training as trainers
