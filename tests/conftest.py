@@ -1,6 +1,7 @@
 """What every test can rely on: no network, no tracking in the checkout, the same numbers."""
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,3 +48,9 @@ def _own_tracking(monkeypatch: pytest.MonkeyPatch, mlflow_store: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("DVC_STAGE", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing that a test computes is found by another, or by a user."""
+    monkeypatch.setenv("PEERWISE_STORE", str(tmp_path / "store"))
