@@ -48,6 +48,14 @@ ui: $(INSTALLED) ## MLflow's pages on this machine only: runs, metrics, digests
 distributed-smoke: $(INSTALLED) ## DeepSpeed on two CPU ranks gives the losses of one process
 	python -m stages.distributed_smoke
 
+# Each in a process of its own, one after the other: they would slow each other down.
+BENCHES ?= c1 c2 c3 c4 c5 c6 c7 c8
+bench: $(INSTALLED) ## our ways beside naive and strong ones, on this CPU (half an hour)
+	for id in $(BENCHES); do \
+	  python -m stages.benchmarks $$id --json reports/benchmarks/$$id.json || exit; \
+	done
+	python -m stages.benchmarks --table reports/benchmarks.md
+
 $(INSTALLED): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$(PYTHON) is missing or older than 3.11. Name a newer one: make PYTHON=python3.12"; \

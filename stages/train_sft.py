@@ -23,7 +23,7 @@ import pandas as pd
 from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.pure.teaching import training_rows
-from stages.runtime import checkpoints, distributed
+from stages.runtime import artifacts, checkpoints, distributed
 from stages.runtime import training as trainers
 from stages.runtime.profile import Model, Training
 from stages.runtime.run import StageParams, is_main_process, stage_run, start
@@ -51,7 +51,8 @@ def main() -> None:
         policy, log = sft.train(taught, tokenizer, model, settings, run.seed)
         if is_main_process():
             manifest = checkpoints.manifest_for(model, tokenizer, None, [Questions.path()], "sft")
-            checkpoints.save_adapter(policy, checkpoints.scratch_outputs(FOLDER), manifest)
+            with artifacts.complete_folder(FOLDER) as folder:
+                checkpoints.save_adapter(policy, folder, manifest)
             run.wrote(FOLDER)
             run.write_curve(pd.DataFrame(log))
             sizes = {"plain_n": taught.plain_n, "refinements_n": taught.refinements_n}

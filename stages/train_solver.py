@@ -26,7 +26,7 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure import masking, prompts, solving
 from stages.pure.teaching import training_rows
-from stages.runtime import checkpoints, solver
+from stages.runtime import artifacts, checkpoints, solver
 from stages.runtime.profile import Encoder
 from stages.runtime.run import StageParams, stage_run, start
 from stages.runtime.solver import Choices, Solver
@@ -86,7 +86,8 @@ def main() -> None:
         trained, curve = solver.fit(run.section(Encoder, "encoder"), told)
         manifest: dict[str, Any] = checkpoints.data_digests(Questions.path())
         manifest |= {"split": "judge", "rows_n": len(fitted)}
-        solver.save(trained, checkpoints.scratch_outputs(FOLDER), manifest)
+        with artifacts.complete_folder(FOLDER) as folder:
+            solver.save(trained, folder, manifest)
         run.wrote(FOLDER)
         run.write_curve(curve)
         held_out = solving.rated_at_least(rows, ["train"], run.params.min_rating)

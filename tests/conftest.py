@@ -1,7 +1,6 @@
-"""What every test can rely on: no network, no tracking in the checkout, the same numbers."""
+"""What every test can rely on: no network, nothing kept outside the test, the same numbers."""
 
 import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +50,6 @@ def _own_tracking(monkeypatch: pytest.MonkeyPatch, mlflow_store: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing that a test computes is found by another, or by a user."""
-    monkeypatch.setenv("PEERWISE_STORE", str(tmp_path / "store"))
+def _own_store(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Rows and checkpoints of a test are its own: none is found that another computed."""
+    monkeypatch.setenv("PEERWISE_STORE", str(tmp_path_factory.mktemp("store")))

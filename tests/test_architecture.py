@@ -4,7 +4,8 @@
 
 Arrows point at what may be imported, the next or any that comes later. Stages never import
 each other; pure and runtime never import each other; schemas import nothing of ours but
-schemas. Neural code is in runtime alone: scorers and steps call it.
+schemas. Neural code is in runtime alone: scorers and steps call it. stages/benches, the parts of
+stages/benchmarks.py, may import all of these, and is imported by that command alone.
 """
 
 import ast
@@ -25,6 +26,7 @@ LAYERS = {
     "runtime": ("stages/runtime/*.py", ("stages.pure", *ABOVE)),
     "scorers": ("stages/scorers/*.py", ("stages.steps", "mlflow", "dvc", *MODELS)),
     "steps": ("stages/steps/*.py", ("mlflow", "dvc", *MODELS)),
+    "benches": ("stages/benches/*.py", ("mlflow", "dvc")),
 }
 HEAVY = (*MODELS, "mlflow", "dvc", "bert_score", "sentence_transformers", "matplotlib", "sklearn")
 NO_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
@@ -60,6 +62,12 @@ def test_a_layer_imports_only_what_is_below_it(layer: str):
 def test_a_stage_imports_no_other_stage(command: Path):
     others = tuple(f"stages.{other.stem}" for other in COMMANDS if other != command)
     assert offences(imported_modules(command), others) == []
+
+
+def test_only_the_command_imports_benchmarks():
+    users = [path for path in CODE if offences(imported_modules(path), ("stages.benches",))]
+    outside = [str(path) for path in users if path.parent != Path("stages/benches")]
+    assert outside == ["stages/benchmarks.py"]
 
 
 def test_only_tracking_imports_mlflow():
