@@ -172,6 +172,8 @@ def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         return np.array([float(len(text.split())) for text in texts])
 
     class Judge:
+        encoder = ENCODER
+
         def __init__(self, folder: Path) -> None:
             pass
 
