@@ -28,9 +28,9 @@ report; `dvc.yaml` says what each reads and writes.
 
 What several stages do alike is in stages/steps, scorers by family in stages/scorers.
 
-Commands that are no stages: query (SQL), timings (seconds per question), pin (hub
-revisions), tabulate_sweep (experiments as a table), calibrate_leakage (limits of check_leakage),
-measure_scorers (judge and entailment scorer on your own judged texts),
-distributed_smoke (DeepSpeed on two CPU ranks), benchmarks (our way beside a naive and a strong
-one; its parts are in stages/benches).
+Commands that are no stages: query (SQL), timings (seconds per stage and per question), store
+(computed rows and checkpoints that are kept), pin (hub revisions), tabulate_sweep (experiments as
+a table), calibrate_leakage (limits of check_leakage), measure_scorers (judge and entailment scorer
+on your own judged texts), merge_policy (a policy as one whole model, for a server),
+distributed_smoke (DeepSpeed on two CPU ranks), benchmarks (our ways beside naive and strong ones).
 """

@@ -13,7 +13,6 @@ reads and nothing else (stages/runtime/sandbox.py).
 
 import contextlib
 import csv
-import difflib
 import io
 import json
 import math
@@ -27,7 +26,7 @@ from typing import Annotated, Any
 import duckdb
 import typer
 
-from schemas.errors import InputError
+from schemas.errors import InputError, nearest
 from stages.runtime import artifacts, sandbox
 from stages.runtime.run import start
 
@@ -151,9 +150,7 @@ def named_query(name: str) -> str:
     """The text of the ready-made query `name`."""
     names = list(named_queries())
     if name not in names:
-        nearest = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean '{nearest[0]}'?" if nearest else "See --list."
-        raise InputError(f"--named {name}: there is no such query. {hint}")
+        raise InputError(f"--named {name}: there is no such query. {nearest(name, names)}")
     return (SQL_DIR / "queries" / f"{name}.sql").read_text(encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ from schemas.seed_comparisons import SeedComparisons
 from schemas.win_rates import WinRates
 from stages import evaluate
 from stages.pure import catalogue, comparison, measurements, metrics, scoring
-from stages.pure.comparison import Resampling
+from stages.pure.comparison import Resampling, all_pairs
 from stages.pure.metrics import Value
 from stages.runtime import artifacts, bertscore
 from stages.runtime.checkpoints import BASE_DIR
@@ -381,7 +381,7 @@ def test_no_mean_counts_what_was_not_generated():
         assert np.isnan(student["mean"])
         assert (student.questions_n, student.null_n) == (0, 2)
         assert one(means, policy="sft", metric=metric, course="all")["mean"] == 1.0
-        both = comparison.comparisons(table, ["acr"], HOW)
+        both = comparison.comparisons(all_pairs(table, ["acr"]), ["acr"], HOW)
         both = both[(both.metric == metric) & (both.course == "all")]
         assert both[both.policy_b == "student"].difference.isna().all()
 
@@ -523,7 +523,7 @@ def test_a_null_is_in_no_mean_and_is_counted():
 
 def test_a_policy_without_any_value_has_null_measures_that_fit_the_schema():
     table = evaluations(("sft", "q4", "c4", "oracle", None), ("dpo", "q4", "c4", "oracle", None))
-    found = comparison.comparisons(table, ["oracle"], HOW)
+    found = comparison.comparisons(all_pairs(table, ["oracle"]), ["oracle"], HOW)
     row = one(found, policy_a="dpo", policy_b="sft", course="all")
     assert row.questions_n == 0
     assert row[["difference", "low", "p_value", "p_value_holm"]].isna().all()
@@ -540,7 +540,7 @@ def test_a_difference_is_over_questions_that_both_answered():
         ("dpo", "q3", "c3", "judge", 5.0),  # sft has no value here
         ("sft", "q3", "c3", "judge", None),
     )
-    found = comparison.comparisons(table, ["judge"], HOW)
+    found = comparison.comparisons(all_pairs(table, ["judge"]), ["judge"], HOW)
     row = one(found, policy_a="dpo", policy_b="sft", course="all")
     assert (row.questions_n, row.mean_a, row.mean_b, row.difference) == (2, 3.5, 1.5, 2.0)
     assert (row.low, row.high) == (1.0, 3.0)
@@ -551,7 +551,7 @@ def test_a_difference_is_over_questions_that_both_answered():
 def test_a_student_is_compared_with_either_decoding():
     sampled = evaluations(("sft", "q1", "c1", "acr", 1.0), ("student", "q1", "c1", "acr", 0.0))
     greedy = sampled[sampled.policy == "sft"].assign(decoding="greedy", value=0.5)
-    found = comparison.comparisons(pd.concat([sampled, greedy]), ["acr"], HOW)
+    found = comparison.comparisons(all_pairs(pd.concat([sampled, greedy]), ["acr"]), ["acr"], HOW)
     found = found[found.course == "all"].set_index("decoding")
     assert found.difference.to_dict() == {"sampled": 1.0, "greedy": 0.5}
 
@@ -564,7 +564,7 @@ def test_courses_are_compared_by_the_headline_only():
             for metric in ("acr", "tokens")
         ]
     )
-    found = comparison.comparisons(table, ["acr"], HOW)
+    found = comparison.comparisons(all_pairs(table, ["acr"]), ["acr"], HOW)
     assert set(zip(found.metric, found.course, strict=True)) == {
         ("acr", "all"),
         ("acr", "a"),
@@ -602,7 +602,11 @@ def test_exchanging_the_policies_turns_the_difference_round(pairs: list[tuple[in
         return evaluations(*rows)
 
     one_way, other_way = (
-        one(comparison.comparisons(t, ["judge"], HOW), policy_b="sft", course="all")
+        one(
+            comparison.comparisons(all_pairs(t, ["judge"]), ["judge"], HOW),
+            policy_b="sft",
+            course="all",
+        )
         for t in (table("dpo", "sft"), table("sft", "dpo"))
     )
     assert other_way.difference == pytest.approx(-one_way.difference)

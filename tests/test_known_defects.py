@@ -22,6 +22,7 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.scores import Scores
 from stages.pure import comparison, scoring
+from stages.pure.comparison import all_pairs
 from stages.pure.winrates import from_both_orders, verdicts
 from stages.runtime import artifacts, generation
 from stages.runtime.params import StageParams
@@ -238,7 +239,7 @@ def test_two_policies_are_compared_by_question_and_not_by_position():
     ]
     table = invented.table(Evaluations, rows)
     for order in (table, table[::-1], table.sample(frac=1, random_state=1)):
-        found = comparison.comparisons(order, ["judge"], HOW)
+        found = comparison.comparisons(all_pairs(order, ["judge"]), ["judge"], HOW)
         overall = found[found.course == comparison.ALL].iloc[0]
         assert (overall.difference, overall.questions_n) == (0.0, 3)
 

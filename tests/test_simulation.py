@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from stages.pure import comparison, metrics, stats, winrates
-from stages.pure.comparison import Resampling
+from stages.pure.comparison import Resampling, all_pairs
 from stages.pure.mcnemar import mcnemar_p
 
 REPETITIONS, CLUSTERS, PER_CLUSTER = 200, 154, 2
 HOW = Resampling(samples=1000, level=0.95, seed=13)
+HEADLINE = ["acr", "judge", "words"]
 METRICS = ["oracle", "acr", "entailment", "judge"]
 
 
@@ -147,8 +148,10 @@ def padded() -> tuple[pd.DataFrame, pd.DataFrame]:
     said = texts(random)
     longer = [(pad(text, random), key) for text, key in said]
     both = pd.concat([measured("dpo", longer, random), measured("sft", said, random)])
-    family = comparison.comparisons(both, ["acr", "judge", "words"], HOW)
-    return family[family.course == "all"], winrates.win_rates(both, ["judge"], HOW)
+    family = comparison.comparisons(all_pairs(both, HEADLINE), HEADLINE, HOW)
+    return family[family.course == "all"], winrates.win_rates(
+        all_pairs(both, HEADLINE), ["judge"], HOW
+    )
 
 
 def test_padding_raises_no_metric_that_reads_the_content(padded):
@@ -176,8 +179,8 @@ def test_a_padded_policy_is_flagged_and_one_that_knows_more_is_not(padded):
     said = texts(random)
     better = [(pad(f"The answer is {key}.", random), key) for _, key in said]
     both = pd.concat([measured("dpo", better, random), measured("sft", said, random)])
-    honest = comparison.comparisons(both, ["acr", "judge", "words"], HOW)
+    honest = comparison.comparisons(all_pairs(both, HEADLINE), HEADLINE, HOW)
     honest = honest[honest.course == "all"]
-    rates = winrates.win_rates(both, ["judge"], HOW)
+    rates = winrates.win_rates(all_pairs(both, HEADLINE), ["judge"], HOW)
     assert not winrates.length_flag(honest, rates)
     assert winrates.with_flags(rates, honest, 0.95).is_only_longer.tolist() == [False]

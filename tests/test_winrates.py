@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.errors import InputError
 from schemas.win_rates import STRENGTHS, WinRates
 from stages.pure import winrates
-from stages.pure.comparison import Resampling
+from stages.pure.comparison import Resampling, all_pairs
 from stages.pure.winrates import (
     from_both_orders,
     length_controlled,
@@ -223,7 +223,9 @@ def evaluations() -> pd.DataFrame:
 
 
 def of_one_judge() -> pd.DataFrame:
-    return winrates.win_rates(evaluations(), ["judge"], HOW).assign(is_only_longer=False)
+    return winrates.win_rates(all_pairs(evaluations(), []), ["judge"], HOW).assign(
+        is_only_longer=False
+    )
 
 
 def test_a_row_per_pair_of_policies_and_judge():
@@ -245,7 +247,7 @@ def test_a_row_per_pair_of_policies_and_judge():
 
 def test_without_a_common_question_the_table_is_empty():
     only = evaluations()
-    assert winrates.win_rates(only[only.policy == "dpo"], ["judge"], HOW).empty
+    assert winrates.win_rates(all_pairs(only[only.policy == "dpo"], []), ["judge"], HOW).empty
 
 
 @pytest.mark.parametrize(

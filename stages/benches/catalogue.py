@@ -7,6 +7,7 @@ from typing import TypeVar
 from stages.benches import (
     dpo_steps,
     entailing,
+    incremental,
     prefill,
     rating,
     sampling,
@@ -82,6 +83,10 @@ BENCHES = {
     "c8": Bench(
         "Adapters: swaps of 224 LoRA modules",
         sized(swapping.swap_case, swapping.C8, swapping.SMALL),
+    ),
+    "c9": Bench(
+        "One more question: dvc repro up to the scores",
+        sized(incremental.incremental_case, incremental.C9, incremental.SMALL),
     ),
     "g0": Bench("Probe: bandwidth and FLOP rates", probe_case),
     "g1": Bench(

@@ -1,10 +1,9 @@
 """The metrics of evaluate and the scorers of candidates: name, unit, and who may decide."""
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from schemas.errors import InputError
+from schemas.errors import InputError, nearest
 from schemas.scores import ROLES
 
 SECTION = "params.yaml: score_candidates.scorers"
@@ -62,12 +61,6 @@ METRICS = {
 
 FLAGS = [name for name in METRICS if name.startswith(("is_", "has_", "echoes_", "restates_"))]
 FLAGS += ["endorses_distractor"]  # 1 is a bad text
-
-
-def nearest(word: str, names: Collection[str]) -> str:
-    """What to do about a name that is none of `names`: the nearest of them, or all."""
-    found = difflib.get_close_matches(str(word), sorted(names), n=1)
-    return f"Did you mean '{found[0]}'?" if found else f"Known: {sorted(names)}."
 
 
 def check_roles(declared: Mapping[str, str], known: Collection[str]) -> None:

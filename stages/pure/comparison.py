@@ -100,14 +100,14 @@ def all_pairs(evaluations: pd.DataFrame, by_course: list[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def comparisons(evaluations: pd.DataFrame, headline: list[str], how: Resampling) -> pd.DataFrame:
-    """Evaluations -> Comparisons: every metric over all courses, the headline per course.
+def comparisons(pairs: pd.DataFrame, headline: list[str], how: Resampling) -> pd.DataFrame:
+    """all_pairs -> Comparisons, with p_value_holm over the `headline`.
 
     Two policies of which one has no text are left out.
     """
     rows = [
         dict(zip([*PAIR, *GROUP], key, strict=True)) | difference(group, how)
-        for key, group in all_pairs(evaluations, headline).groupby([*PAIR, *GROUP], sort=True)
+        for key, group in pairs.groupby([*PAIR, *GROUP], sort=True)
     ]
     return with_holm(pd.DataFrame(rows, columns=[*PAIR, *GROUP, *MEASURES]), headline)
 
@@ -150,9 +150,9 @@ def difference(group: pd.DataFrame, how: Resampling) -> dict[str, float]:
     }
 
 
-def seed_comparisons(evaluations: pd.DataFrame, how: Resampling) -> pd.DataFrame:
-    """Evaluations -> SeedComparisons: the difference of each training alone, over all courses."""
-    return seeds.seed_comparisons(all_pairs(evaluations, []), how)
+def seed_comparisons(pairs: pd.DataFrame, how: Resampling) -> pd.DataFrame:
+    """all_pairs -> SeedComparisons: the difference of each training alone, over all courses."""
+    return seeds.seed_comparisons(pairs[pairs.course == ALL], how)
 
 
 def with_holm(rows: pd.DataFrame, headline: list[str]) -> pd.DataFrame:

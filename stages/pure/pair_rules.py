@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from schemas.errors import InputError
+from schemas.errors import InputError, nearest
 from stages.pure import fitness, pairing, rewards, scoring
-from stages.pure.catalogue import FLAGS, nearest
+from stages.pure.catalogue import FLAGS
 from stages.pure.pairing import Rule
 from stages.pure.rewards import Reward
 

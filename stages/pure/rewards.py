@@ -7,14 +7,13 @@ In the unit `stars` scores are as they are; in the unit `frac` a score in stars 
 reward. The published rewards are presets; their sources stand in params.yaml.
 """
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from schemas.errors import InputError
+from schemas.errors import InputError, nearest
 from stages.pure.catalogue import METRICS
 
 KEY = ["question_id", "candidate_index"]
@@ -44,9 +43,8 @@ def reward_named(name: str, given: Mapping[str, Any], known: Collection[str]) ->
     Raises InputError for an unknown name, key, unit or scorer, and for an empty formula.
     """
     if name not in given:
-        raise InputError(
-            f"params.yaml: build_preferences.reward: unknown reward '{name}'.{near(name, given)}"
-        )
+        hint = nearest(name, given)
+        raise InputError(f"params.yaml: build_preferences.reward: unknown reward '{name}'. {hint}")
     values = given[name]
     names = ["unit", "min_gap", "sum", "product", "at_least"]
     if not isinstance(values, Mapping) or sorted(values) != sorted(names):
@@ -57,7 +55,8 @@ def reward_named(name: str, given: Mapping[str, Any], known: Collection[str]) ->
     reward = Reward(values["unit"], float(values["min_gap"]), **parts)
     for scorer in reward.scorers:
         if scorer not in known:
-            raise InputError(f"{SECTION}.{name}: unknown scorer '{scorer}'.{near(scorer, known)}")
+            hint = nearest(scorer, known)
+            raise InputError(f"{SECTION}.{name}: unknown scorer '{scorer}'. {hint}")
     for scorer in {*reward.sum, *reward.product} - {"words"}:
         if reward.unit == "stars" and METRICS[scorer].unit != "stars":
             raise InputError(
@@ -67,12 +66,6 @@ def reward_named(name: str, given: Mapping[str, Any], known: Collection[str]) ->
     if not reward.sum and not reward.product:
         raise InputError(f"{SECTION}.{name}: no scorer in sum or product. Name one.")
     return reward
-
-
-def near(word: str, names: Collection[str]) -> str:
-    """What to do about a name that is none of `names`."""
-    found = difflib.get_close_matches(word, sorted(names), n=1)
-    return f" Did you mean '{found[0]}'?" if found else f" Known: {sorted(names)}."
 
 
 def without(reward: Reward, scorer: str) -> Reward:

@@ -146,14 +146,14 @@ def win_rate(compared: pd.DataFrame, how: Resampling) -> dict[str, float]:
     }
 
 
-def win_rates(evaluations: pd.DataFrame, scorers: list[str], how: Resampling) -> pd.DataFrame:
-    """Evaluations -> WinRates by judges of single texts (`scorers`: metrics in stars).
+def win_rates(compared: pd.DataFrame, scorers: list[str], how: Resampling) -> pd.DataFrame:
+    """comparison.all_pairs -> WinRates by judges of single texts (`scorers`: metrics in stars).
 
     A verdict is of one question and one training; the texts of a question are averaged first,
     scores and words alike. Pairs of policies without a common question are left out.
     """
-    wanted = evaluations[evaluations.metric.isin([*scorers, "words"])]
-    found = comparison.all_pairs(wanted, [])
+    is_wanted = compared.metric.isin([*scorers, "words"]) & (compared.course == comparison.ALL)
+    found = compared[is_wanted]
     pairs = found.assign(change=found.value_a - found.value_b)
     keys = ["question_id", "cluster_id", "training_seed"]
     rows = []
@@ -162,9 +162,9 @@ def win_rates(evaluations: pd.DataFrame, scorers: list[str], how: Resampling) ->
         for scorer in [name for name in scorers if name in table]:
             row: dict[str, Any] = dict(zip(comparison.PAIR, list(place), strict=True))
             change = table[scorer].to_numpy(float)
-            compared = table.assign(verdict=verdicts(change), longer=table.words)
+            rated = table.assign(verdict=verdicts(change), longer=table.words)
             measures = strengths(change[~np.isnan(change)]) | {"position_bias_frac": NAN}
-            rows.append({**row, "scorer": scorer, **win_rate(compared, how), **measures})
+            rows.append({**row, "scorer": scorer, **win_rate(rated, how), **measures})
     sizes = {f"{name}_n": "Int64" for name in STRENGTHS}
     return pd.DataFrame(rows).astype(sizes) if rows else pd.DataFrame(rows)
 

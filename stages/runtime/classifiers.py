@@ -100,11 +100,17 @@ def load_backbone(backbone: Model) -> tuple[Any, Any]:
 
 
 def fit(
-    classifier: Classifier, examples: Examples, training: Training, seed: int, validation: Examples
+    classifier: Classifier,
+    examples: Examples,
+    training: Training,
+    seed: int,
+    validation: Examples,
+    checkpoint_seconds: float | None = None,
 ) -> list[dict[str, float]]:
     """Train in place and return the log: one dict per logged step.
 
-    The loss is the weighted mean squared error on standardised stars. Raises InputError if
+    The loss is the weighted mean squared error on standardised stars. checkpoint_seconds: see
+    resume.Checkpoints; None keeps none. Raises InputError if
     every text is longer than the model reads.
     """
     from stages.runtime import training as trainers
@@ -120,7 +126,7 @@ def fit(
         )
     unseen = encode_examples(classifier, validation)
     models = classifier.model, classifier.tokenizer, classifier.backbone
-    return trainers.fit_regressor(*models, rows, unseen, training, seed)
+    return trainers.fit_regressor(*models, rows, unseen, training, seed, checkpoint_seconds)
 
 
 def encode_examples(classifier: Classifier, examples: Examples) -> list[dict[str, Any]]:
@@ -197,7 +203,7 @@ def with_head(base: Any) -> Any:
 def identity_of(folder: Path, backbone: Model) -> str:
     """A digest of all but the text that can change what a saved verifier says."""
     return store.digest_of(
-        folder=digests.dvc_md5(folder),
+        folder=checkpoints.model_digest(folder),
         base=digests.dvc_md5(checkpoints.BASE_DIR),
         machine=processor.identity(backbone.dtype, backbone.device, backbone.threads),
         attention=backbone.attention,

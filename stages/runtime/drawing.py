@@ -69,7 +69,7 @@ class Drawer:
         if self.is_penalised:
             kept = torch.where(logits < 0, logits * state["penalty"], logits / state["penalty"])
             logits = torch.where(state["seen"], kept, logits)
-        values, tokens = logits.topk(self.limit)  # best first
+        values, tokens = best(logits, self.limit)
         place = torch.zeros_like(tokens[:, :1])
         if self.limit > 1:
             place = self.places(values, step)
@@ -84,17 +84,34 @@ class Drawer:
         state = self.state
         rank = torch.arange(values.shape[1], device=values.device)
         scaled = (values / state["temperature"]).double()
-        share = scaled.masked_fill(rank >= state["top_k"], -torch.inf).softmax(1)
-        before = share.cumsum(1) - share
-        share = share.masked_fill((before >= state["top_p"]) & (rank > 0), 0.0)
-        total = share.cumsum(1)
-        wanted = state["uniform"][:, step : step + 1] * total[:, -1:]
-        place = (total <= wanted).sum(1, keepdim=True).clamp(max=values.shape[1] - 1)
+        weight = (scaled - scaled[:, :1]).exp().masked_fill(rank >= state["top_k"], 0.0)
+        # sums from the left: the zeros behind a row's own top_k change no bit of them
+        total = weight.cumsum(1)
+        is_beyond = total - weight >= state["top_p"] * total[:, -1:]
+        total = weight.masked_fill(is_beyond & (rank > 0), 0.0).cumsum(1)
+        end = total[:, -1:]
+        wanted = state["uniform"][:, step : step + 1] * end
+        place = ((total <= wanted) & (total < end)).sum(1, keepdim=True)
         return place.masked_fill(state["greedy"], 0)
 
     def keep(self, index: Any) -> None:
         """Only these rows."""
         self.state = {name: value[index] for name, value in self.state.items()}
+
+
+def best(logits: Any, limit: int) -> Any:
+    """The highest logits and their tokens, (R, limit) each, best first; of equals the lowest id.
+
+    topk alone leaves open which of equal logits it takes: that may depend on `limit`, and so on
+    what other rows ask for. In bfloat16 equal logits are common.
+    """
+    import torch
+
+    bits = (logits + 0.0).view(torch.int32)  # + 0.0: -0.0 is no other number
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
+    unique = (ordered.long() << 32) - torch.arange(logits.shape[1], device=logits.device)
+    tokens = unique.topk(limit)[1]
+    return logits.gather(1, tokens), tokens
 
 
 def uniform(row: Request, steps: int) -> np.ndarray:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from schemas.errors import InputError
-from stages.runtime import checkpoints, processor, shared_prefill, sources, store
+from stages.runtime import checkpoints, params, processor, shared_prefill, sources, store
 from stages.runtime.drawing import Decoding, Request
 from stages.runtime.profile import Generation, Model
 
 TRIES = 3  # that a backend has to answer every request
+BACKENDS = ("shared_prefill", "continuous", "server")
 KIND = "sample"  # of rows in the store
 
 
@@ -85,6 +86,7 @@ class Writer:
     model: Model
     size: Generation
     weights: str  # digest of base and adapter
+    machine: tuple[str, ...] | None = None  # what computes; None = this process
 
     def answer(
         self, prompts: list[str], decoding: Decoding, seed: int, label: str
@@ -121,7 +123,8 @@ class Writer:
             backend=type(self.backend).__name__,
             max_new_tokens=self.size.max_new_tokens,
             attention=self.model.attention,
-            machine=processor.identity(self.model.dtype, self.model.device, self.model.threads),
+            machine=self.machine
+            or processor.identity(self.model.dtype, self.model.device, self.model.threads),
             code=sources.code_digest("stages.runtime.generation"),
         )
         return [
@@ -187,13 +190,39 @@ def all_answers(
 def load_writer(model: Model, size: Generation, adapter: Path) -> Writer:
     """The policy of an adapter folder (models/sft, models/dpo), ready to answer.
 
-    Its one adapter is merged into the weights: fewer products per token.
+    Its one adapter is merged into the weights: fewer products per token. A server has the
+    weights; then none are loaded here, but the folder is checked like any other.
     """
+    check_backend(size.backend)
     tokenizer = checkpoints.load_tokenizer(model)
+    if size.backend == "server":
+        from stages.runtime import server
+
+        served = server.of_policy(size, adapter, tokenizer)
+        checkpoints.check_manifest(adapter, model)
+        weights = f"{checkpoints.adapter_digest(adapter)}/served"
+        return Writer(served, tokenizer, model, size, weights, (served.url, served.name))
     policy = checkpoints.load_policy(model, adapter)
     weights = f"{checkpoints.policy_digest(policy)}/merged"
-    backend = Local(policy.merge_and_unload(), tokenizer, size.max_new_tokens)
+    backend = in_process(policy.merge_and_unload(), tokenizer, size)
     return Writer(backend, tokenizer, model, size, weights)
+
+
+def check_backend(name: str) -> None:
+    """Raise InputError for a backend that is none."""
+    if name not in BACKENDS:
+        raise InputError(
+            f"generation.backend of the profile: unknown {name!r}.{params.nearest(name, BACKENDS)}"
+        )
+
+
+def in_process(network: Any, tokenizer: Any, size: Generation) -> Backend:
+    """What answers with weights of this process; also beside a server, which has not these."""
+    if size.backend == "continuous":
+        from stages.runtime.continuous import Continuous
+
+        return Continuous(network, tokenizer, size.max_new_tokens)
+    return Local(network, tokenizer, size.max_new_tokens)
 
 
 @contextmanager
@@ -210,7 +239,7 @@ def writing(policy: Any, tokenizer: Any, model: Model, size: Generation) -> Iter
     policy.eval()
     policy.merge_adapter()
     try:
-        backend = Local(policy.get_base_model(), tokenizer, size.max_new_tokens)
+        backend = in_process(policy.get_base_model(), tokenizer, size)
         yield Writer(backend, tokenizer, model, size, weights)
     finally:
         policy.unmerge_adapter()

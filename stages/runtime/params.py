@@ -1,14 +1,12 @@
 """What dvc.yaml declares for a stage -> frozen dataclasses. No key is optional, none is extra."""
 
-import difflib
 import os
 import re
-from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from schemas.errors import InputError
+from schemas.errors import InputError, nearest
 
 
 @dataclass(frozen=True)
@@ -60,22 +58,16 @@ def check_file(values: Any, known: set[str]) -> None:
     if not isinstance(values, dict) or not values:
         raise InputError(f"{PARAMS}: expected sections, got {values!r}. Write those of {PIPELINE}.")
     for unknown in [key for key in values if key not in known]:
-        raise InputError(f"{PARAMS}: unknown key {unknown!r}.{nearest(unknown, known)}")
+        raise InputError(f"{PARAMS}: unknown key {unknown!r}. {nearest(unknown, known)}")
     profiles = sorted(path.stem for path in PROFILES.glob("*.yaml"))
     if (profile := values.get("profile")) not in profiles and "profile" in values:
         hint = nearest(profile, profiles)
-        raise InputError(f"{PARAMS}: profile: {PROFILES} has no profile {profile!r}.{hint}")
+        raise InputError(f"{PARAMS}: profile: {PROFILES} has no profile {profile!r}. {hint}")
     seed = values.get("seed", 0)
     if type(seed) is not int or not 0 <= seed <= MAX_SEED:  # a bool is an int to isinstance
         raise InputError(
             f"{PARAMS}: seed: {seed!r} is not a whole number, 0 to {MAX_SEED}. Set it, e.g. to 13."
         )
-
-
-def nearest(word: object, names: Collection[str]) -> str:
-    """What to do about a name that is none of `names`: the nearest of them, or all."""
-    found = difflib.get_close_matches(str(word), sorted(names), n=1)
-    return f" Did you mean '{found[0]}'?" if found else f" Known: {sorted(names)}."
 
 
 def fill(cls: type[P], section: str, values: object, source: str) -> P:
@@ -87,7 +79,7 @@ def fill(cls: type[P], section: str, values: object, source: str) -> P:
         raise InputError(f"{source}: {section}: expected keys {sorted(names)}, got {values!r}")
     for unknown in sorted(set(values) - names, key=str):  # YAML has keys of several types
         hint = nearest(unknown, names)
-        raise InputError(f"{source}: {section}: unknown key '{unknown}'.{hint}")
+        raise InputError(f"{source}: {section}: unknown key '{unknown}'. {hint}")
     if missing := sorted(names - set(values)):
         raise InputError(f"{source}: {section}: missing {missing}. Add it to the section.")
     check_types(cls, section, values, source)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from stages.pure.metrics import Value
 from stages.pure.scoring import is_blank, model_values
-from stages.runtime import digests, processor, sources, store
+from stages.runtime import checkpoints, processor, sources, store
 from stages.runtime.profile import Encoder, Model, Student
 
 Asked = TypeVar("Asked")
@@ -32,7 +32,7 @@ def kept_by(module: str, folder: Path, how: Encoder | Student | Model, **parts: 
     """
     return store.digest_of(
         code=sources.code_digest(module),
-        folder=digests.dvc_md5(folder),
+        folder=checkpoints.model_digest(folder),
         machine=processor.identity(how.dtype, how.device, how.threads),
         **parts,
     )

@@ -1,0 +1,240 @@
+"""C9: what one more question costs, in a copy of this repository with small models.
+
+A course is run through up to the scores. Then a question comes that no model may learn from
+(prepare_questions.untaught_courses). Ours: `dvc repro` with the row store; beside it the same
+without what the store knows (what DVC alone would do), and everything from the beginning (what
+scripts do). How many rows each stage computed is read from the store.
+"""
+
+import csv
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.benches.measure import Case, Check, Goal, How, Laps, Way, faster, median
+from stages.runtime import store
+
+ROOT = Path(__file__).resolve().parents[2]
+COURSE, TARGET = "late", "score_candidates"
+IN_TEMP = ["dvc", "exp", "run", "--temp", "--copy-paths", "data/raw/mine", TARGET]
+TEMPERATURES = [0.3, 0.5, 0.7, 0.9, 1.1, 1.3]
+HEADER = ["id", "course_id", "question", "altA", "altB", "altC", "altD", "altE", "numAlts"]
+HEADER += ["answer", "explanation", "avg_rating", "total_ratings", "top_rating_count", "deleted"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large the course is."""
+
+    questions_per_fact: int  # 459 facts
+    max_facts: int | None
+
+
+C9 = Plan(5, None)  # some 2,000 questions
+SMALL = Plan(2, 40)
+
+
+def params_of(plan: Plan, threads: int) -> dict[str, dict[str, Any]]:
+    """file -> dotted key -> value: a small base, every train question sampled, no gate."""
+    return {
+        "params.yaml": {
+            "make_sample_course.max_facts": plan.max_facts,
+            "make_sample_course.questions_per_fact": plan.questions_per_fact,
+            "prepare_questions.source": "data/raw/mine",
+            "prepare_questions.min_ratings": 1,
+            "sample_candidates.max_questions": None,
+            "sample_candidates.temperatures": TEMPERATURES,
+            "check_leakage.max_question_similarity": 1.0,
+        },
+        "stages/profiles/tiny.yaml": {
+            **{f"{name}.threads": threads for name in ("model", "encoder")},
+            "base.layers": 1,
+            "base.width": 32,
+            "base.heads": 2,
+            "base.feed_forward": 64,
+            "base.copy_steps": 4,
+            "base.copy_batch_size": 4,
+            "base.steps": 8,
+            "reading.short_steps": 4,
+            "reading.steps": 8,
+            "reading.batch_size": 4,
+            "generation.max_new_tokens": 16,
+            **{f"{name}.epochs": 1 for name in ("sft", "verifier", "dpo")},
+            **{
+                f"students.student_{i}.{key}": value
+                for i in range(2)
+                for key, value in {"threads": threads, "size.layers": 1, "size.width": 32}.items()
+            },
+        },
+    }
+
+
+def set_values(file: Path, values: Mapping[str, Any]) -> None:
+    """Replace values of a YAML file by dotted key. Raises KeyError for one that is not there."""
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for dotted, value in values.items():
+        *parents, last = dotted.split(".")
+        part = content
+        for parent in parents:
+            part = part[parent]
+        if last not in part:
+            raise KeyError(f"{file}: {dotted}")
+        part[last] = value
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+@dataclass
+class Workspace:
+    """A copy of the repository with its own store."""
+
+    root: tempfile.TemporaryDirectory[str]  # goes with this object
+    questions_n: int = 0  # late ones
+    stores_n: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Of the copy."""
+        return Path(self.root.name) / "copy"
+
+    @property
+    def store(self) -> Path:
+        """Of rows."""
+        return Path(self.root.name) / "store"
+
+    def empty_store(self) -> Path:
+        """A new one."""
+        self.stores_n += 1
+        return Path(self.root.name) / f"store_{self.stores_n}"
+
+    def run(self, *command: str, store: Path | None = None) -> str:
+        """A command in the copy; its output. Raises RuntimeError where it fails."""
+        bare = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        given = {"PATH": path, "PEERWISE_STORE": str(store or self.store), "HF_HUB_OFFLINE": "1"}
+        given |= {"DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=bare | given, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stdout[-1000:]}{done.stderr[-2000:]}")
+        return done.stdout
+
+    def add_question(self) -> None:
+        """One more question in the course that no model learns from."""
+        self.questions_n += 1
+        params = self.folder / "params.yaml"
+        section = yaml.safe_load(params.read_text(encoding="utf-8"))["prepare_questions"]
+        entry = {"course": COURSE, "layout": "A", "file": "late.csv"}
+        exports = [one for one in section["exports"] if one["course"] != COURSE]
+        changes = {"exports": [*exports, entry], "untaught_courses": [COURSE]}
+        set_values(params, {f"prepare_questions.{name}": v for name, v in changes.items()})
+        with (self.folder / "data/raw/mine/late.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(HEADER)
+            writer.writerows(late_row(number) for number in range(self.questions_n))
+
+    def missed(self) -> dict[str, int]:
+        """Rows that were asked for and not in the store so far, by kind."""
+        with sqlite3.connect(self.store / store.FILE) as connection:
+            return dict(connection.execute("select kind, missed from asked"))
+
+
+def late_row(number: int) -> list[str]:
+    """A made-up question, unlike all others; `number` picks its words."""
+    words = ["".join(chr(97 + (number * 7 + i * 5 + k) % 26) for k in range(6)) for i in range(9)]
+    stem = f"Which {words[0]} of {words[1]} {words[2]} has a {words[3]} {words[4]}?"
+    text = f"The {words[5]} has it, for {words[0]} and {words[1]} make {words[3]} there every day."
+    options = [*words[5:9], ""]
+    return [str(number), "1", stem, *options, "4", "A", text, "4.0", "12", "3", "0"]
+
+
+def built(plan: Plan, how: How) -> Workspace:
+    """A copy that has run up to the scores."""
+    made = Workspace(tempfile.TemporaryDirectory(prefix="peerwise-c9-"))
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (made.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, made.folder / name)
+    made.run("git", "init", "--quiet")
+    for file, values in params_of(plan, how.threads).items():
+        set_values(made.folder / file, values)
+    person = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
+    made.run("git", "add", "--all")
+    made.run("git", *person, "commit", "--quiet", "-m", "x")
+    made.run("dvc", "repro", "make_sample_course")
+    shutil.copytree(made.folder / "data/raw/sample_course", made.folder / "data/raw/mine")
+    made.run("dvc", "repro", TARGET)
+    return made
+
+
+def incremental_case(plan: Plan, how: How) -> Case:
+    """One more question, three ways."""
+    made = built(plan, how)
+    computed: dict[str, dict[str, int]] = {}
+
+    def counted(name: str, *command: str) -> None:
+        """Run a command and note how many rows it computed."""
+        before = made.missed()
+        made.run(*command)
+        after = made.missed()
+        computed[name] = {kind: n - before.get(kind, 0) for kind, n in after.items()}
+
+    def late(_: Any) -> None:
+        counted(f"dvc repro, question {made.questions_n}", "dvc", "repro", TARGET)
+
+    def without_store(_: Any) -> None:
+        made.run("dvc", "repro", TARGET, store=made.empty_store())
+
+    def all_again(_: Any) -> None:
+        made.run("dvc", "repro", "--force", TARGET, store=made.empty_store())
+
+    def checks() -> list[Check]:
+        made.add_question()
+        counted("in the workspace", "dvc", "repro", TARGET)
+        alone = (made.folder / "data/scores.parquet").read_bytes()
+        all_again(None)  # with an empty store: the same bytes
+        again = (made.folder / "data/scores.parquet").read_bytes()
+        made.add_question()
+        counted("in a temporary folder", *IN_TEMP)
+        return [
+            Check("scores differ from those of a run from nothing", float(alone != again), 0),
+            *(
+                Check(f"samples beyond those of the question, {name}", rows["sample"] - own, 0)
+                for own in [len(TEMPERATURES)]
+                for name, rows in computed.items()
+            ),
+        ]
+
+    return Case(
+        items=1,
+        unit="questions",
+        ways=[
+            Way("ours", "ours", late, prepare=made.add_question),
+            Way("dvc without the store", "strong", without_store, prepare=made.add_question),
+            Way("everything again", "naive", all_again),
+            Way("nothing to do", "other", lambda _: made.run("dvc", "repro", TARGET)),
+        ],
+        checks=checks,
+        work=[],
+        goals=lambda laps: [
+            faster(laps, "ours", "everything again", 1),
+            Goal("seconds of a dvc repro with nothing to do", idle(laps), 1.5, is_at_most=True),
+        ],
+        details=lambda laps: {"rows computed": computed},
+    )
+
+
+def idle(laps: Laps) -> float:
+    """Median seconds of a repro that has nothing to do."""
+    return median(laps["nothing to do"])
