@@ -45,7 +45,7 @@ def run(name: str, how: How) -> dict[str, Any]:
     import torch
 
     if how.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no GPU. Leave the option out, or add --small.")
+        raise InputError("--device cuda: torch finds no GPU. Leave the option out.")
     torch.set_num_threads(how.threads)
     bench = catalogue.BENCHES[name]
     probe = machine.probed(how)
