@@ -20,7 +20,7 @@ export DO_NOT_TRACK = 1
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check ui distributed-smoke
+.PHONY: help repro test faults bench check ui distributed-smoke
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ repro: $(INSTALLED) ## rebuild what a change invalidates, then the report
 
 test: $(INSTALLED) ## all tests, with a small run of the whole route (minutes)
 	python -m pytest -n 2 --dist loadfile
+
+faults: $(INSTALLED) ## kill the dear stages twenty times each and compare bytes (half an hour)
+	python -m pytest tests/test_faults.py --kills 20 -n 2 -k ends_in_the_same_bytes
 
 check: $(INSTALLED) ## format, lint, types
 	ruff format --check .

@@ -36,6 +36,7 @@ class Questions(Table):
     question_ratings_n: int = pa.Field(ge=0)
     rated_object: str = pa.Field(isin=["question", "explanation"])  # what students rated
     is_sft_row: bool  # rated well and long enough to imitate
+    is_training_row: bool  # models may learn from it; false for a course that came later
     user_hash: str = pa.Field(nullable=True)  # keyed hash, null unless asked for
 
     class Config:

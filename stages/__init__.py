@@ -28,8 +28,8 @@ report; `dvc.yaml` says what each reads and writes.
 
 What several stages do alike is in stages/steps, scorers by family in stages/scorers.
 
-Commands that are no stages: query (SQL), timings (seconds per question), pin (hub
-revisions), tabulate_sweep (experiments as a table), calibrate_leakage (limits of check_leakage),
-measure_scorers (judge and entailment scorer on your own judged texts),
-distributed_smoke (DeepSpeed on two CPU ranks).
+Commands that are no stages: query (SQL), timings (seconds per stage and per question), store
+(computed rows and checkpoints that are kept), pin (hub revisions), tabulate_sweep (experiments as
+a table), calibrate_leakage (limits of check_leakage), measure_scorers (judge and entailment scorer
+on your own judged texts), distributed_smoke (DeepSpeed on two CPU ranks).
 """

@@ -31,7 +31,7 @@ from stages.runtime import classifiers
 from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.classifiers import Classifier
 from stages.runtime.drawing import Decoding
-from stages.runtime.generation import Generated, Writer, decodings, load_writer
+from stages.runtime.generation import Generated, Resident, decodings, load_resident
 from stages.runtime.profile import Generation, Model
 from stages.runtime.run import Run, StageParams, stage_run, start
 from stages.scorers import verifier
@@ -63,7 +63,7 @@ def rate(
 
 def iterate(
     run: Run[Params],
-    writer: Writer,
+    writer: Resident,
     halves: dict[int, Classifier],
     asked: pd.DataFrame,
     name: str,
@@ -122,7 +122,8 @@ def main() -> None:
         asked = explaining.asked_questions(rows, limit, "explain_test_ilearner")
         run.reads(BASE_DIR, POLICY, verifier.FOLDER)
         sizes = run.section(Model, "model"), run.section(Generation, "generation")
-        writer, halves = load_writer(*sizes, POLICY), classifiers.load_folds(verifier.FOLDER)
+        writer = load_resident(*sizes, POLICY)  # one base in memory for generator and verifier
+        halves = classifiers.load_folds(verifier.FOLDER, onto=writer.policy)
         tables = [
             iterate(run, writer, halves, asked, name, how)
             for name, how in decodings(run.section(Decoding, "decoding")).items()

@@ -12,7 +12,7 @@ that names a hub model gets a folder that pins name and revision; nothing is dow
     python -m stages.prepare_base
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.pure import exercises
 from stages.pure.prompts import render_prompt
-from stages.runtime import base_model, checkpoints, processor
+from stages.pure.teaching import training_rows
+from stages.runtime import artifacts, base_model, checkpoints, processor, resume
 from stages.runtime.base_model import Base
 from stages.runtime.packing import Document
 from stages.runtime.profile import Model
 from stages.runtime.run import Run, StageParams, stage_run, start
+from stages.runtime.sources import code_digest
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def train_tiny(run: Run[Params], base: Base, model: Model, rows: pd.DataFrame) -
 
     source = Path(run.given["prepare_questions"]["source"])
     statements = read_background(source, run.params.background)
-    texts = train_texts(rows)
+    texts = train_texts(training_rows(rows))
     if not texts:
         raise InputError("data/questions.parquet: no row in the split 'train'. Add exports.")
     plain = [f"{prompt} {answer}" for prompt, answer in texts] + statements
@@ -80,6 +82,16 @@ def train_tiny(run: Run[Params], base: Base, model: Model, rows: pd.DataFrame) -
     torch.manual_seed(run.seed)
     processor.prepare(model.threads)
     network = base_model.build_model(base, model, tokenizer)
+    kept = resume.of(
+        resume.SECONDS,
+        kind="base",
+        texts=resume.rows_digest([texts, statements]),
+        base=asdict(base),
+        model=asdict(model),
+        weights=resume.weights_digest(network),
+        seed=run.seed,
+        code=code_digest("stages.prepare_base"),
+    )
     log = base_model.train(
         network,
         [document(tokenizer, *text) for text in texts],
@@ -87,8 +99,11 @@ def train_tiny(run: Run[Params], base: Base, model: Model, rows: pd.DataFrame) -
         exercise,
         base,
         run.seed,
+        rng,
+        kept,
     )
-    base_model.save(network, tokenizer, checkpoints.scratch_outputs(checkpoints.BASE_DIR))
+    with artifacts.complete_folder(checkpoints.BASE_DIR) as folder:
+        base_model.save(network, tokenizer, folder)
     run.write_curve(pd.DataFrame(log))
     metrics = {
         "parameters_n": sum(p.numel() for p in network.parameters()),
@@ -108,9 +123,9 @@ def pin_hub_model(run: Run[Params], model: Model) -> None:
         raise InputError(
             f"stages/profiles: model.revision of {model.name} is null. Run `python -m stages.pin`."
         )
-    folder = checkpoints.scratch_outputs(checkpoints.BASE_DIR)
     reference = {"name": model.name, "revision": model.revision}
-    (folder / checkpoints.REFERENCE).write_text(json.dumps(reference, indent=2) + "\n")
+    with artifacts.complete_folder(checkpoints.BASE_DIR) as folder:
+        (folder / checkpoints.REFERENCE).write_text(json.dumps(reference, indent=2) + "\n")
     run.write_curve(pd.DataFrame({"step": [], "loss": []}))
     run.report({"parameters_n": 0})
 

@@ -47,6 +47,7 @@ class Params(StageParams):
     quality_tier: str
     min_top_rating_frac: float
     users: str
+    untaught_courses: list[str]
     cluster_similarity: float
     split_percent: dict[str, float]
 
@@ -61,6 +62,14 @@ def check(params: Params) -> None:
         if not (value := getattr(params, name)) >= 0:
             raise InputError(f"{WHERE}.{name}: {value!r} is not a number of at least 0.")
     clusters.check(params.cluster_similarity, params.split_percent)
+
+
+def check_untaught(untaught: list[str], courses: list[str]) -> None:
+    """Raise InputError for a course that no export has, and if no course is left to learn from."""
+    if unknown := sorted(set(untaught) - set(courses)):
+        raise InputError(f"{WHERE}.untaught_courses: {unknown[0]!r} is no course of {courses}.")
+    if not set(courses) - set(untaught):
+        raise InputError(f"{WHERE}.untaught_courses: no course of {courses} is left to learn from.")
 
 
 def add_clusters(rows: pd.DataFrame, params: Params) -> pd.DataFrame:
@@ -99,7 +108,9 @@ def measure(questions: pd.DataFrame, rejects: pd.DataFrame) -> dict[str, float]:
 def prepare(params: Params) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Exports -> (questions, rejects, what to report). Raises InputError for bad input."""
     check(params)
-    raw = read_exports(Path(params.source), parse_entries(params.exports))
+    entries = parse_entries(params.exports)
+    check_untaught(params.untaught_courses, [entry.course for entry in entries])
+    raw = read_exports(Path(params.source), entries)
     raw["user_hash"] = user_hashes(raw.pop("user"), params.users)
     return sort_and_split(raw, params)
 
@@ -123,6 +134,7 @@ def sort_and_split(
         rows, params.min_question_rating, params.min_explanation_words, params.min_top_rating_frac
     )
     rows["is_sft_row"] = tiers.is_sft_row(steps, params.quality_tier)
+    rows["is_training_row"] = ~rows.course.isin(params.untaught_courses)
     details = {"waterfall": tiers.waterfall(raw, rejects, rows, steps)}
     questions = add_clusters(rows, params).assign(rated_object=params.rated_object)
     names = {"rating_mean": "question_rating_mean", "ratings_n": "question_ratings_n"}

@@ -25,6 +25,7 @@ from schemas.questions import Questions
 from stages.pure import pair_rules, rewards, scoring
 from stages.pure.negative_table import make_negatives
 from stages.pure.rewards import Reward
+from stages.pure.teaching import training_rows
 from stages.runtime import checkpoints, generation
 from stages.runtime.drawing import Decoding
 from stages.runtime.generation import Writer
@@ -76,7 +77,9 @@ def shared(run: Run[Params]) -> Fixed:
         settings,
         model,
         tokenizer,
-        sft.lessons(questions, run.section(sft.Settings, "train_sft"), tokenizer, model),
+        sft.lessons(
+            training_rows(questions), run.section(sft.Settings, "train_sft"), tokenizer, model
+        ),
         tuning,
         explaining.asked_questions(
             questions, run.given["explain_test"]["max_questions"], "repeat_training"

@@ -1,11 +1,13 @@
-"""Measure how long each policy takes for one question.
+"""Measure how long each policy takes for one question; gather what each stage took.
 
     data/questions.parquet (test), models/ -> reports/timings.json, reports/timings.md (not in git)
+    .dvc/tmp/stage_timings
 
 Wall-clock seconds for one question alone (batch size 1), with the models loaded and two
 questions answered beforehand. ILearner's time holds all its rounds and, in each, the
 verifier; a rating that ends the rounds ends them here too. Sampled as the test texts are.
-Not a stage: clock readings differ between equal runs.
+Each stage measures itself when it runs: seconds, CPU seconds, peak memory. Not a stage: clock
+readings differ between equal runs.
 
     python -m stages.timings
     python -m stages.timings --questions 100
@@ -33,7 +35,7 @@ from stages.pure.marks import mark_options
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.pure.rounds import is_done, next_prompt
 from stages.pure.scoring import NOT_TRAINED_ON
-from stages.runtime import artifacts, classifiers, params
+from stages.runtime import artifacts, classifiers, params, store, usage
 from stages.runtime.classifiers import Classifier
 from stages.runtime.drawing import Decoding
 from stages.runtime.generation import Generated, Writer, load_writer
@@ -184,7 +186,7 @@ def markdown(policies: dict[str, dict[str, float]], computed: dict[str, Any], co
 def main(
     questions: Annotated[int, typer.Option(min=1, help="Test questions, the first by id.")] = 32,
 ) -> None:
-    """Seconds per question of the policies sft, dpo and ilearner, one question at a time."""
+    """Seconds per stage; seconds per question of sft, dpo and ilearner, one at a time."""
     given = params.declared(STAGE)
     distinct = distinct_questions(artifacts.read(Questions))
     asked = distinct[distinct.split == "test"].head(questions).to_dict("records")
@@ -193,10 +195,13 @@ def main(
             f"{Questions.path()}: no question in the split 'test'. Add exports or change "
             "prepare_questions.split_percent."
         )
-    policies = summarize(measure_all(given, asked))
+    with store.forgetful():
+        policies = summarize(measure_all(given, asked))
     computed = machine(params.section(Model, "model", given))
+    stages = usage.gather()
     body = {"questions_n": len(asked), "machine": computed, "policies": policies}
-    text = markdown(policies, computed, len(asked))
+    body |= {"stages": stages, "stages_total": usage.total(stages)}
+    text = f"{usage.markdown(stages)}\n{markdown(policies, computed, len(asked))}"
     artifacts.write_text(REPORTS_DIR / "timings.json", json.dumps(body, indent=2) + "\n")
     artifacts.write_text(REPORTS_DIR / "timings.md", text)
     print(text, end="")

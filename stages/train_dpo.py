@@ -22,7 +22,7 @@ from schemas.leakage import Leakage
 from schemas.pair_audit import PairAudit
 from schemas.preferences import Preferences
 from schemas.questions import Questions
-from stages.runtime import checkpoints, distributed
+from stages.runtime import artifacts, checkpoints, distributed
 from stages.runtime import training as trainers
 from stages.runtime.profile import Model, Training
 from stages.runtime.run import StageParams, is_main_process, stage_run, start
@@ -53,7 +53,8 @@ def main() -> None:
         if is_main_process():
             data = [Preferences.path(), Questions.path()]
             manifest = checkpoints.manifest_for(model, tokenizer, PARENT, data, "dpo")
-            checkpoints.save_adapter(policy, checkpoints.scratch_outputs(FOLDER), manifest)
+            with artifacts.complete_folder(FOLDER) as folder:
+                checkpoints.save_adapter(policy, folder, manifest)
             run.wrote(FOLDER)
             run.write_curve(pd.DataFrame(log))
             sizes = {"pairs_n": len(rows), "too_long_n": len(pairs) - len(rows)}

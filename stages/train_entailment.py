@@ -26,7 +26,8 @@ from schemas.leakage import Leakage
 from schemas.questions import Questions
 from stages.pure.claims import Claim, claim, claim_key
 from stages.pure.prompts import distractor_texts
-from stages.runtime import alignment, checkpoints
+from stages.pure.teaching import training_rows
+from stages.runtime import alignment, artifacts, checkpoints
 from stages.runtime.alignment import Examples, Scorer
 from stages.runtime.profile import Encoder
 from stages.runtime.run import StageParams, stage_run, start
@@ -83,7 +84,7 @@ def accuracy(scorer: Scorer, held_out: Examples) -> dict[str, float]:
 def main() -> None:
     """Train the entailment scorer on the judge split."""
     with stage_run("train_entailment", Params) as run:
-        rows = run.read(Questions)
+        rows = training_rows(run.read(Questions))
         run.reads(Leakage.path("questions"))
         fitted = examples(rows, "judge", run.params.min_rating)
         if not fitted.claims:
@@ -94,7 +95,8 @@ def main() -> None:
         scorer, curve = alignment.fit("entailment", run.section(Encoder, "encoder"), fitted)
         manifest = checkpoints.data_digests(Questions.path())
         manifest |= {"split": "judge", "rows_n": len(fitted.claims)}
-        alignment.save(scorer, checkpoints.scratch_outputs(FOLDER), manifest)
+        with artifacts.complete_folder(FOLDER) as folder:
+            alignment.save(scorer, folder, manifest)
         run.wrote(FOLDER)
         run.write_curve(curve)
         held_out = examples(rows, "train", run.params.min_rating)

@@ -22,7 +22,8 @@ import pandas as pd
 
 from schemas.leakage import Leakage
 from schemas.questions import Questions
-from stages.runtime import checkpoints, distributed
+from stages.pure.teaching import training_rows
+from stages.runtime import artifacts, checkpoints, distributed
 from stages.runtime import training as trainers
 from stages.runtime.profile import Model, Training
 from stages.runtime.run import StageParams, is_main_process, stage_run, start
@@ -41,7 +42,7 @@ def main() -> None:
     with stage_run("train_sft", Params) as run:
         model = run.section(Model, "model")
         distributed.relaunch("stages.train_sft", model, sys.argv[1:])
-        questions = run.read(Questions)
+        questions = training_rows(run.read(Questions))
         run.reads(Leakage.path("questions"))
         run.reads(checkpoints.BASE_DIR)
         tokenizer = checkpoints.load_tokenizer(model)
@@ -50,7 +51,8 @@ def main() -> None:
         policy, log = sft.train(taught, tokenizer, model, settings, run.seed)
         if is_main_process():
             manifest = checkpoints.manifest_for(model, tokenizer, None, [Questions.path()], "sft")
-            checkpoints.save_adapter(policy, checkpoints.scratch_outputs(FOLDER), manifest)
+            with artifacts.complete_folder(FOLDER) as folder:
+                checkpoints.save_adapter(policy, folder, manifest)
             run.wrote(FOLDER)
             run.write_curve(pd.DataFrame(log))
             sizes = {"plain_n": taught.plain_n, "refinements_n": taught.refinements_n}

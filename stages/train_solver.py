@@ -25,7 +25,8 @@ import numpy as np
 from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure import masking, prompts, solving
-from stages.runtime import checkpoints, solver
+from stages.pure.teaching import training_rows
+from stages.runtime import artifacts, checkpoints, solver
 from stages.runtime.profile import Encoder
 from stages.runtime.run import StageParams, stage_run, start
 from stages.runtime.solver import Choices, Solver
@@ -73,7 +74,7 @@ def fitness(trained: Solver, rows: Sequence[solving.Row]) -> dict[str, float]:
 def main() -> None:
     """Train the solver on the judge split."""
     with stage_run("train_solver", Params) as run:
-        rows = run.read(Questions)
+        rows = training_rows(run.read(Questions))
         fitted = solving.rated_at_least(rows, ["judge"], run.params.min_rating)
         if len({row["cluster_id"] for row in fitted}) < 2:
             raise InputError(
@@ -85,7 +86,8 @@ def main() -> None:
         trained, curve = solver.fit(run.section(Encoder, "encoder"), told)
         manifest: dict[str, Any] = checkpoints.data_digests(Questions.path())
         manifest |= {"split": "judge", "rows_n": len(fitted)}
-        solver.save(trained, checkpoints.scratch_outputs(FOLDER), manifest)
+        with artifacts.complete_folder(FOLDER) as folder:
+            solver.save(trained, folder, manifest)
         run.wrote(FOLDER)
         run.write_curve(curve)
         held_out = solving.rated_at_least(rows, ["train"], run.params.min_rating)

@@ -23,7 +23,7 @@ no more, and `utility_unmasked` is the scorer to look at.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,13 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.questions import Questions
 from stages.pure import exams, masking, prompts, reading, solving, utility
-from stages.runtime import base_model, checkpoints, lessons, params, students
+from stages.pure.teaching import training_rows
+from stages.runtime import artifacts, base_model, checkpoints, lessons, params, resume, students
 from stages.runtime.lessons import Reading
 from stages.runtime.packing import Document
 from stages.runtime.profile import Student
 from stages.runtime.run import Run, StageParams, stage_run, start
+from stages.runtime.sources import code_digest
 from stages.runtime.students import Exam, Reader
 
 FOLDER = Path("models/students")
@@ -98,7 +100,17 @@ def train_one(
             return document(tokenizer, reading.short_exercise(given, rng))
         return document(tokenizer, reading.exercise(given, run.params.explained_frac, rng))
 
-    network, log = lessons.train(how, how_to_learn, tokenizer, exercise, seed)
+    kept = resume.of(
+        resume.SECONDS,
+        kind="student",
+        rows=resume.rows_digest([rows, others, texts]),
+        explained_frac=run.params.explained_frac,
+        how=asdict(how),
+        reading=asdict(how_to_learn),
+        seed=seed,
+        code=code_digest("stages.train_students"),
+    )
+    network, log = lessons.train(how, how_to_learn, tokenizer, exercise, seed, rng, kept)
     return Reader(network, tokenizer, how), log
 
 
@@ -115,7 +127,9 @@ def fitness(reader: Reader, rows: Sequence[solving.Row]) -> dict[str, float]:
     return numbers
 
 
-def train_all(run: Run[Params], named: dict[str, Student], rows: pd.DataFrame) -> dict[str, float]:
+def train_all(
+    run: Run[Params], named: dict[str, Student], rows: pd.DataFrame, folder: Path
+) -> dict[str, float]:
     """Train, measure and save every student; the mean of their numbers, and the curve."""
     fitted = solving.rated_at_least(rows, ["judge"], run.params.min_rating)
     good = solving.rated_at_least(rows, ["train"], run.params.min_rating)
@@ -125,7 +139,7 @@ def train_all(run: Run[Params], named: dict[str, Student], rows: pd.DataFrame) -
     found, curve = [], pd.DataFrame()
     for place, (name, how) in enumerate(named.items()):
         reader, log = train_one(run, how, fitted, others, run.seed + place)
-        students.save(reader, FOLDER / name)
+        students.save(reader, folder / name)
         found.append(fitness(reader, held_out) if held_out else {})
         logged = pd.DataFrame(log)
         curve = curve.assign(step=logged.step, **{f"{name}_loss": logged.loss})
@@ -141,20 +155,20 @@ def train_all(run: Run[Params], named: dict[str, Student], rows: pd.DataFrame) -
 def main() -> None:
     """Train the tiny students, or pin the hub models of the profile."""
     with stage_run("train_students", Params) as run:
-        rows = run.read(Questions)
+        rows = training_rows(run.read(Questions))
         named = students_of(run.given)
-        checkpoints.scratch_outputs(FOLDER)
-        if all(how.name == "trained" for how in named.values()):
-            numbers = train_all(run, named, rows)
-        else:
-            numbers = {"students_n": float(len(named))}
-            for name, how in named.items():
-                students.pin(how, FOLDER / name)
-            run.write_curve(pd.DataFrame({"step": [], "loss": []}))
-        asked = prompts.distinct_questions(rows)
-        exam = Exam(run.params.neighbours, exams.records(asked[asked.split == "train"]))
-        students.write_exam(exam, FOLDER)
-        checkpoints.write_manifest(FOLDER, checkpoints.data_digests(Questions.path()))
+        with artifacts.complete_folder(FOLDER) as folder:
+            if all(how.name == "trained" for how in named.values()):
+                numbers = train_all(run, named, rows, folder)
+            else:
+                numbers = {"students_n": float(len(named))}
+                for name, how in named.items():
+                    students.pin(how, folder / name)
+                run.write_curve(pd.DataFrame({"step": [], "loss": []}))
+            asked = prompts.distinct_questions(rows)
+            exam = Exam(run.params.neighbours, exams.records(asked[asked.split == "train"]))
+            students.write_exam(exam, folder)
+            checkpoints.write_manifest(folder, checkpoints.data_digests(Questions.path()))
         run.wrote(FOLDER)
         run.report(numbers)
 

@@ -33,7 +33,8 @@ from stages.pure import swaps
 from stages.pure.claims import Claim, claim_key
 from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
-from stages.runtime import alignment, checkpoints, classifiers
+from stages.pure.teaching import training_rows
+from stages.runtime import alignment, artifacts, checkpoints, classifiers, resume
 from stages.runtime.classifiers import Classifier
 from stages.runtime.profile import Encoder, Model, Training
 from stages.runtime.run import Run, StageParams, stage_run, start
@@ -74,11 +75,11 @@ def rated_rows(rows: pd.DataFrame, split: str) -> pd.DataFrame:
     return chosen.sort_values("row_id", ignore_index=True)
 
 
-def check_enough(rows: pd.DataFrame, folder: Path) -> None:
+def check_enough(rows: pd.DataFrame, model: str) -> None:
     """Raise InputError for less than two questions with a rating."""
     if rows.question_id.nunique() < 2:
         raise InputError(
-            f"data/questions.parquet: {len(rows)} rated rows for {folder}, at least two questions "
+            f"data/questions.parquet: {len(rows)} rated rows for {model}, at least two questions "
             "are needed. Add exports or change prepare_questions.split_percent."
         )
 
@@ -87,11 +88,12 @@ def train_fold(
     run: Run[Params], rows: pd.DataFrame, validation: pd.DataFrame, folder: Path
 ) -> tuple[Classifier, pd.DataFrame]:
     """Fit a verifier on `rows`, save it to `folder`, return it and its curve."""
-    check_enough(rows, folder)
+    check_enough(rows, f"{folder.name} of the reward verifier")
     model, least = run.section(Model, "model"), run.params.min_weight_ratings
     verifier = classifiers.build(model, seed=run.seed)
     fitted, unseen = examples(rows, least), examples(validation, least)
-    log = classifiers.fit(verifier, fitted, run.section(Training, "verifier"), run.seed, unseen)
+    training = run.section(Training, "verifier")
+    log = classifiers.fit(verifier, fitted, training, run.seed, unseen, resume.SECONDS)
     manifest = checkpoints.manifest_for(
         model, verifier.tokenizer, None, [Questions.path()], "verifier"
     )
@@ -129,7 +131,7 @@ def claims(rows: pd.DataFrame) -> list[Claim]:
 def train_judge(run: Run[Params], rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """One model; returns the train split, none of which it saw, with predictions."""
     judged, unseen = rated_rows(rows, "judge"), rated_rows(rows, "train")
-    check_enough(judged, folder)
+    check_enough(judged, "the judge")
     fitted = alignment.Examples(
         claims(judged),
         judged.explanation.tolist(),
@@ -152,13 +154,14 @@ def main(item: str) -> None:
     if item not in TRAININGS:
         raise InputError(f"train_verifier: unknown item '{item}'. Use one of {sorted(TRAININGS)}.")
     with stage_run("train_verifier", Params, item) as run:
-        rows = run.read(Questions)
+        rows = training_rows(run.read(Questions))
         run.reads(Leakage.path("questions"))
         if item == "reward":
             run.reads(checkpoints.BASE_DIR)
-        folder = checkpoints.scratch_outputs(Path(f"models/verifier_{item}"))
-        found = TRAININGS[item](run, rows, folder)
-        run.wrote(folder)
+        target = Path(f"models/verifier_{item}")
+        with artifacts.complete_folder(target) as folder:
+            found = TRAININGS[item](run, rows, folder)
+        run.wrote(target)
         run.write(Predictions, found, item)
         run.report({"rows_n": len(found), "unscored_n": int(found.predicted.isna().sum())})
 

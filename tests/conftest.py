@@ -1,11 +1,23 @@
-"""What every test can rely on: no network, no tracking in the checkout, the same numbers."""
+"""What every test can rely on: no network, nothing kept outside the test, the same numbers."""
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 HOSTS_OF_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often tests/test_faults.py kills each stage."""
+    parser.addoption("--kills", type=int, default=1, help="SIGKILLs per stage, test_faults.py")
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """Kills per stage."""
+    return int(request.config.getoption("--kills"))
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +48,9 @@ def _own_tracking(monkeypatch: pytest.MonkeyPatch, mlflow_store: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("DVC_STAGE", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_store(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Rows and checkpoints of a test are its own: none is found that another computed."""
+    monkeypatch.setenv("PEERWISE_STORE", str(tmp_path_factory.mktemp("store")))

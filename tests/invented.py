@@ -44,7 +44,7 @@ def question(number: int, row: int, split: str, rating: float | None, words: int
     course = "a" if number % 2 else "b"
     options = ("yes", "no", None, None, None, 2)
     text = " ".join(["word"] * words)
-    rated = (rating, 0 if rating is None else 12, "question", words >= 10, None)
+    rated = (rating, 0 if rating is None else 12, "question", words >= 10, True, None)
     identity = (f"{course}/{number}{row}", f"q{number}", f"c{number}", split, 0, course)
     return (*identity, f"Is {number} so?", *options, "A", text, words, *rated)
 

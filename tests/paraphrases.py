@@ -95,7 +95,8 @@ def row(number: int, asked: tuple[str, str, list[str]], split: str) -> tuple[Any
     options = (key, *others, None, 4, "A")
     identity = (f"a/{number}", name, f"c{name}", split, 0, "a")
     text = f"An explanation with more than ten words that is about {number} alone."
-    return (*identity, stem, *options, text, len(text.split()), 3.0, 12, "question", True, None)
+    rated = (3.0, 12, "question", True, True, None)
+    return (*identity, stem, *options, text, len(text.split()), *rated)
 
 
 def questions(*asked: tuple[tuple[str, str, list[str]], str]) -> pd.DataFrame:

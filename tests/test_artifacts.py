@@ -16,6 +16,7 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.scores import Scores
 from stages.runtime import artifacts
+from stages.runtime.disk import DiskFull
 from tests import invented
 
 TABLES = invented.tables()
@@ -190,7 +191,7 @@ def test_a_failing_write_leaves_the_old_table_and_nothing_else(monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFull, match="No space left"):
         artifacts.write(Drops, invented.drops().head(1))
     assert Path("data/drops.parquet").read_bytes() == old
     assert [path.name for path in Path("data").iterdir()] == ["drops.parquet"]

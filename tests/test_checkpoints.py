@@ -256,7 +256,7 @@ def weights(tmp_path: Path, **values: list[float]) -> Path:
 
 
 def test_an_adapter_with_one_weight_that_is_not_zero_is_one(tmp_path: Path):
-    check_weights(weights(tmp_path, a=[0.0, 0.0], b=[0.0, -1.0]))
+    check_weights(weights(tmp_path, a=[0.0, 0.0], lora_B=[0.0, -1.0]))
 
 
 @pytest.mark.parametrize(
@@ -264,9 +264,11 @@ def test_an_adapter_with_one_weight_that_is_not_zero_is_one(tmp_path: Path):
     [
         ({}, "every weight is zero"),
         ({"a": [0.0, 0.0], "b": [0.0]}, "every weight is zero"),
-        ({"a": [], "b": []}, "every weight is zero"),  # what ZeRO-3 leaves of an adapter
-        ({"a": [1.0], "b": [0.0, float("nan")]}, "NaN or infinity"),
-        ({"a": [1.0], "b": [float("-inf")]}, "NaN or infinity"),
+        ({"a": [], "b": []}, "a is empty"),  # what ZeRO-3 leaves of an adapter
+        ({"a": [1.0], "lora_B": [0.0]}, "no lora_B differs from zero"),
+        ({"a": [1.0], "lora_B": [1.0], "c": []}, "c is empty"),
+        ({"a": [1.0], "lora_B": [0.0, float("nan")]}, "NaN or infinity"),
+        ({"a": [1.0], "lora_B": [float("-inf")]}, "NaN or infinity"),
     ],
 )
 def test_weights_that_are_none_are_refused(

@@ -62,6 +62,7 @@ def row(
         "question_ratings_n": 12,
         "rated_object": "question",
         "is_sft_row": rating is not None and rating >= 3,
+        "is_training_row": True,
         "user_hash": None,
     } | changes
 

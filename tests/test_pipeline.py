@@ -24,7 +24,7 @@ SHARED = {"profile", "seed", "decoding", "rewards"}  # parameters that belong to
 
 # Modules beside the stages that a person runs: dvc.yaml does not know them.
 COMMANDS = {"query", "timings", "pin", "tabulate_sweep", "calibrate_leakage", "measure_scorers"}
-COMMANDS |= {"distributed_smoke"}
+COMMANDS |= {"distributed_smoke", "store"}
 
 # Files whose change must not retrain a model: they move tables and log numbers, and cannot
 # alter a value on the way (tests/test_artifacts.py shows the round trip of every table).
@@ -38,9 +38,16 @@ PLUMBING = frozenset(
         "stages/pure/__init__.py",
         "stages/runtime/__init__.py",
         "stages/runtime/artifacts.py",  # validates and writes, complete or not at all
+        "stages/runtime/disk.py",  # what a full disk says
+        "stages/runtime/locks.py",  # one run of a stage at a time
         "stages/runtime/params.py",  # hands over exactly what dvc.yaml declares
-        "stages/runtime/run.py",  # calls the other three
+        "stages/runtime/run.py",  # calls the others
+        "stages/runtime/signals.py",  # ends a run that is told to end
+        "stages/runtime/sources.py",  # digests of code, for the keys of the row store
+        "stages/runtime/store.py",  # gives back a row as it was given (tests/test_store.py) or not
+        "stages/runtime/store_file.py",
         "stages/runtime/tracking.py",  # runs after the outputs are written
+        "stages/runtime/usage.py",  # reads the clock
     )
 )
 

@@ -34,6 +34,7 @@ PARAMS = Params(
     quality_tier="default",
     min_top_rating_frac=0.1,
     users="drop",
+    untaught_courses=[],
     cluster_similarity=0.6,
     split_percent={"train": 50, "judge": 15, "validation": 5, "test": 30},
 )

@@ -1,7 +1,9 @@
 """The clock runs around the whole answer and nothing else, with the models that are loaded."""
 
 import json
+import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ from stages import timings
 from stages.pure.marks import mark_options
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
 from stages.pure.scoring import NOT_TRAINED_ON
-from stages.runtime import artifacts, checkpoints, classifiers, params
+from stages.runtime import artifacts, checkpoints, classifiers, params, tracking, usage
 from stages.runtime.generation import Decoding, Generated, load_writer
+from stages.runtime.run import StageParams, stage_run
 from stages.scorers import verifier
 from stages.timings import Answerer, Rounds, in_rounds, measure, one_pass, rate, summarize
 from tests import tiny_models
 from tests.imports import ROOT
+from tests.pipeline import stages
 from tests.tiny_models import GENERATION, MODEL, course
 
 pytest_plugins = ["tests.tiny_fixtures"]
@@ -128,6 +132,101 @@ def test_the_summary_is_computed_as_by_hand():
     assert found["sft"] == pytest.approx(wanted | {"mean_rounds_n": 1.0})
 
 
+# ---- stages ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dvc.yaml of three stages, one with items, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    Path(".dvc").mkdir()
+    items = "two:\n    foreach: {a: {x: 1}, b: {x: 2}}\n  three:\n    foreach: [c]\n"
+    Path("dvc.yaml").write_text(f"stages:\n  one:\n    cmd: x\n  {items}")
+
+
+def work(seconds: float) -> None:
+    """Keep a processor busy, with 60 MiB in memory."""
+    held, until = bytearray(60 * 2**20), time.process_time() + seconds
+    while time.process_time() < until:
+        held[-1] += 1
+        held[-1] = 0
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_a_stage_is_measured_with_its_children():
+    meter = usage.Meter()
+    child = os.fork()
+    if child == 0:
+        work(0.3)
+        os._exit(0)
+    os.waitpid(child, 0)
+    time.sleep(0.2)
+    found = meter.read()
+    assert 0.3 <= found["cpu_seconds"] < found["seconds"]
+    assert found["seconds"] >= 0.5
+    assert 60 < found["peak_mib"] < 100_000
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_the_table_has_every_stage_its_last_measurement_and_the_sum():
+    usage.keep("one", {"seconds": 9.0, "cpu_seconds": 9.0, "peak_mib": 9.0})
+    usage.keep("one", {"seconds": 60.5, "cpu_seconds": 100.0, "peak_mib": 812.34})
+    usage.keep("two@b", {"seconds": 2.0, "cpu_seconds": 1.5, "peak_mib": 300.0})
+    usage.keep("gone", {"seconds": 1.0, "cpu_seconds": 1.0, "peak_mib": 9000.0})  # not in dvc.yaml
+    (usage.FOLDER / "three@c.json").write_text("{")  # damaged: as if it had not run
+    found = usage.gather()
+    assert list(found) == ["one", "two@a", "two@b", "three@c"]
+    assert (found["two@a"], found["three@c"]) == (None, None)
+    assert usage.total(found) == {"seconds": 62.5, "cpu_seconds": 101.5, "peak_mib": 812.34}
+    lines = usage.markdown(found).splitlines()
+    assert lines[2:] == [
+        "| stage | seconds | CPU seconds | peak MiB |",
+        "|---|---:|---:|---:|",
+        "| one | 60.5 | 100.0 | 812.3 |",
+        "| two@a | not run here |  |  |",
+        "| two@b | 2.0 | 1.5 | 300.0 |",
+        "| three@c | not run here |  |  |",
+        "| sum; largest peak | 62.5 | 101.5 | 812.3 |",
+    ]
+
+
+def test_the_names_of_the_stages_are_those_of_dvc(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    assert sorted(usage.stage_names()) == sorted(stages())
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_a_run_of_a_stage_leaves_its_measurement_in_mlflow_and_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    recorded: list[dict[str, float]] = []
+    monkeypatch.setattr(params, "declared", lambda stage: {})
+    monkeypatch.setattr(tracking, "record", lambda *given: recorded.append(given[4]))
+    with stage_run("one", StageParams) as run:
+        work(0.05)
+        run.metrics = {"rows_n": 3.0}
+    (logged,) = recorded
+    assert list(logged) == ["rows_n", *usage.COLUMNS]
+    kept = usage.gather()["one"]
+    assert kept is not None
+    assert kept["seconds"] >= round(logged["seconds"], 3) >= 0.05
+    assert not Path("reports").exists(), "no clock reading is where results are"
+
+
+def test_git_and_dvc_know_nothing_of_the_measurements():
+    path = (usage.FOLDER / "one.json").as_posix()
+    command = ["git", "check-ignore", "--no-index", path]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split() == [
+        path
+    ]
+    assert not [
+        out
+        for s in stages().values()
+        for out in s.outs
+        if out.startswith((".dvc", "reports/timings"))
+    ]
+
+
 # ---- with models -------------------------------------------------------------------------
 
 
@@ -194,6 +293,7 @@ def test_the_command_writes_a_table_for_people_and_one_for_programs(
     text = Path("reports/timings.md").read_text()
     assert capsys.readouterr().out == text
     assert all(f"| {policy} |" in text for policy in body["policies"])
+    assert body["stages"] == {}, "there is no dvc.yaml here"
 
 
 def test_the_files_are_not_in_git():

@@ -18,7 +18,7 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from stages import train_dpo as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import artifacts, checkpoints
+from stages.runtime import artifacts, checkpoints, resume
 from stages.runtime import training as trainers
 from stages.steps import dpo
 from tests import invented
@@ -155,6 +155,7 @@ def test_only_parameters_that_are_set_reach_the_trainer(
         "loss_type": ["sigmoid"],
         "ld_alpha": 0.5,
         "label_smoothing": 0.0,
+        "checkpoint_seconds": resume.SECONDS,
     }
 
 

@@ -1,6 +1,6 @@
 """Verifier and judge: which rows each learns from, how they weigh, and what is reported."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from stages.runtime import alignment, artifacts, checkpoints, classifiers
 from stages.runtime.classifiers import Examples
 from stages.runtime.profile import Encoder, Model
 from tests import tiny_models
-from tests.tiny_models import ENCODER, MODEL, Stage, course, reported, tree_bytes
+from tests.tiny_models import ENCODER, MODEL, TRAINING, Stage, course, reported, tree_bytes
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
+SOME_STEPS = asdict(replace(TRAINING, epochs=3))  # the first is at a rate of 0
 SECTION = {"train_verifier": {"min_weight_ratings": 1}}
 
 
@@ -45,7 +46,7 @@ class Spy:
     def fit(self, fake: "Spy.Fake", examples: Examples, *rest: Any) -> list[dict[str, float]]:
         assert fake.number == len(self.fitted)
         self.fitted.append(examples)
-        self.validation.append(rest[-1])
+        self.validation.append(rest[2])
         return [{"step": 5, "loss": 1.0 + fake.number}]
 
     def save(self, fake: "Spy.Fake", folder: Path, manifest: dict[str, Any]) -> None:
@@ -115,8 +116,8 @@ def prompts_of(rows: pd.DataFrame) -> set[str]:
 def test_a_half_never_sees_the_questions_of_its_own_fold(spy: Spy, run_stage: Stage):
     run_stage(train_verifier.main, "reward", **SECTION)
     assert [folder for folder, _, _ in spy.saved] == [
-        "models/verifier_reward/fold_0",
-        "models/verifier_reward/fold_1",
+        "models/verifier_reward.new.partial/fold_0",
+        "models/verifier_reward.new.partial/fold_1",
     ]
     train = course().query("split == 'train' and question_rating_mean.notna()")
     for fold, (_, number, _) in enumerate(spy.saved):
@@ -190,7 +191,7 @@ def test_the_judge_learns_from_its_split_alone(judge: JudgeSpy, run_stage: Stage
     assert fitted.weights == pytest.approx(np.repeat([18, 19, 20, 21], 2) / 19.5)
     data = {"data/questions.parquet": checkpoints.dvc_md5(Questions.path())}
     wanted = {"split": "judge", "rows_n": 8, "data": data}
-    assert judge.saved == [("models/verifier_judge", wanted)]
+    assert judge.saved == [("models/verifier_judge.new.partial", wanted)]
     assert recorded.inputs == [Questions.path(), Leakage.path("questions")]
 
 
@@ -249,11 +250,11 @@ def test_a_real_training_can_be_loaded_and_gives_the_same_bytes(
     checkout: Path, run_stage: Stage, item: str
 ):
     folder = Path(f"models/verifier_{item}")
-    run_stage(train_verifier.main, item, **SECTION)
+    run_stage(train_verifier.main, item, **SECTION, verifier=SOME_STEPS)
     table = Predictions.path(item)
     first = tree_bytes(folder) | tree_bytes(Path("reports")) | {"table": table.read_bytes()}
     alignment.reader.cache_clear()  # as in another process: every text is read again
-    run_stage(train_verifier.main, item, **SECTION)
+    run_stage(train_verifier.main, item, **SECTION, verifier=SOME_STEPS)
     second = tree_bytes(folder) | tree_bytes(Path("reports")) | {"table": table.read_bytes()}
     assert second == first
     assert not [name for name, data in first.items() if str(checkout).encode() in data]
@@ -291,6 +292,6 @@ def test_a_split_with_less_than_two_rated_questions_is_refused(
 def test_folds_of_an_interrupted_run_do_not_stay(checkout: Path, run_stage: Stage):
     stale = Path("models/verifier_reward/fold_7")
     stale.mkdir()
-    run_stage(train_verifier.main, "reward", **SECTION)
+    run_stage(train_verifier.main, "reward", **SECTION, verifier=SOME_STEPS)
     assert not stale.exists()
     assert tiny_models.reported("train_verifier_reward")["unscored_n"] == 0

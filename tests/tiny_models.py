@@ -119,7 +119,7 @@ def course() -> pd.DataFrame:
             rating = None if (n, student) == (0, 0) else stars
             identity = (f"zoo/{n:02d}{student}", f"q{n:02d}", f"c{n:02d}", split, n % 2, "zoo")
             options = (*PLACES, None, 4, "ABCD"[n % 4])
-            rated = (rating, 0 if rating is None else 10 + n, "question", student == 0, None)
+            rated = (rating, 0 if rating is None else 10 + n, "question", student == 0, True, None)
             stem = f"Where does the {animal} live?"
             rows.append((*identity, stem, *options, text, len(text.split()), *rated))
     return invented.table(Questions, rows)

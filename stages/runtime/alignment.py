@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
-from stages.runtime import agreement, checkpoints, encoder, heads
+from stages.runtime import agreement, buckets, checkpoints, encoder, heads
 from stages.runtime.agreement import Vectors
 from stages.runtime.heads import KINDS
 from stages.runtime.profile import Encoder
@@ -63,7 +63,8 @@ class Scorer:
 
     def outputs(self, rows: np.ndarray) -> np.ndarray:
         """Stars or log-odds (n,) of features (n, 30 + D)."""
-        return rows[:, KINDS[self.kind].columns] @ self.weights + self.intercept
+        # row by row: a matrix product adds up in an order that depends on the number of rows
+        return (rows[:, KINDS[self.kind].columns] * self.weights).sum(axis=1) + self.intercept
 
 
 class Reader:
@@ -92,7 +93,7 @@ class Reader:
         """Vectors of each text; one of more than `max_length` tokens is read in windows.
 
         The windows' tokens stand side by side, so that a claim finds its nearest token in
-        whichever window holds it.
+        whichever window holds it. The vectors of a text are the same bits in any company.
         """
         import torch
         from torch.nn.functional import normalize
@@ -102,13 +103,15 @@ class Reader:
             for place, ids in enumerate(self.tokenizer(texts, verbose=False)["input_ids"])
             for window in windows(ids, self.how.max_length)
         ]
-        order = sorted(range(len(pieces)), key=lambda i: len(pieces[i][1]))
         read: dict[int, Any] = {}
+        lengths = [len(ids) for _, ids in pieces]
         with torch.inference_mode():
-            for start in range(0, len(order), self.how.batch_size):
-                chunk = order[start : start + self.how.batch_size]
+            for chunk, length in buckets.batches(lengths, self.how.batch_size):
                 batch = self.tokenizer.pad(
-                    [{"input_ids": pieces[i][1]} for i in chunk], return_tensors="pt"
+                    [{"input_ids": pieces[i][1]} for i in chunk],
+                    padding="max_length",
+                    max_length=length,
+                    return_tensors="pt",
                 )
                 hidden = self.model(**batch.to(self.model.device)).last_hidden_state.float().cpu()
                 read |= {

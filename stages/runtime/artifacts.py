@@ -1,6 +1,7 @@
 """Read and write tables. Nothing unvalidated crosses this line in either direction."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pandera.errors import SchemaErrors
 from schemas.base import Table
 from schemas.errors import InputError
 from stages.runtime import formats
+from stages.runtime.disk import Writing
 
 SHOWN_ROWS = 3
 SHOWN_CHARACTERS = 60
@@ -49,16 +51,54 @@ def write_text(path: Path, text: str) -> Path:
 
 @contextmanager
 def complete(path: Path) -> Iterator[Path]:
-    """A file beside `path` to be filled; it becomes `path` only if the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A file beside `path` to be filled; it becomes `path` only if the block ends well.
+
+    Raises DiskFull if there is no room; what was at `path` stays.
+    """
     partial = path.with_name(f"{path.name}.partial")
     try:
-        yield partial
-        with partial.open("rb") as handle:
-            os.fsync(handle.fileno())  # else a power cut could keep the name and lose the bytes
-        os.replace(partial, path)
+        with Writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            sync(partial)
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def complete_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` to be filled; it becomes `path` only if the block ends well.
+
+    The folder that was there stays until then. Raises DiskFull if there is no room.
+    """
+    partial, old = (path.with_name(f"{path.name}.{what}.partial") for what in ("new", "old"))
+    settle(path, partial, old)  # what a run left that was killed
+    try:
+        with Writing(path):
+            partial.mkdir(parents=True)
+            yield partial
+            for file in sorted(p for p in partial.rglob("*") if p.is_file()):
+                sync(file)
+            if path.exists():
+                os.replace(path, old)  # no system call puts a folder in place of a full one
+            os.replace(partial, path)
+    finally:
+        settle(path, partial, old)
+
+
+def settle(path: Path, *beside: Path) -> None:
+    """Remove the folders beside `path`; the last is its old content, put back if it is gone."""
+    if beside[-1].exists() and not path.exists():
+        os.replace(beside[-1], path)
+    for folder in beside:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sync(file: Path) -> None:
+    """Wait until the bytes are on the disk: a power cut could keep a name and lose its bytes."""
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
 
 
 def empty(schema: type[Table]) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 Only for the profile `tiny`, where no hub is needed. V = vocabulary, B = batch, T = tokens.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from schemas.errors import InputError
+from stages.runtime import loop
+from stages.runtime.loop import Course
 from stages.runtime.muon import Optimizer
 from stages.runtime.packing import Document, Stream, one_per_row
 from stages.runtime.profile import Model, Student
+from stages.runtime.resume import Checkpoints
 
 PAD, EOS, USER, ASSISTANT = "<|pad|>", "<|eos|>", "<|user|>", "<|assistant|>"
 HEAD_BLOCK = 512  # tokens whose logits are in memory together
@@ -137,16 +138,18 @@ def train(
     exercise: Callable[[], Document],
     base: Base,
     seed: int,
+    rng: np.random.Generator | None = None,
+    kept: Checkpoints | None = None,
 ) -> list[dict[str, float]]:
     """Train in place; returns the log, one dict per 10 steps.
+
+    rng: what `exercise` draws from; with `kept` its state is saved and set again.
 
     First `copy_steps` batches of copying exercises alone, then `steps` batches of packed
     questions and statements, where each `copy_every`-th is one of exercises again. Each
     exercise is new, so none can be learnt by heart, and stands alone in its row: a second
     question beside it would be a second place to copy from.
     """
-    from tqdm import tqdm
-
     pad = network.config.pad_token_id
     from_questions = Stream(questions, base.sequence_length, pad, seed)
     from_statements = Stream(statements or questions, base.sequence_length, pad, seed + 1)
@@ -159,20 +162,18 @@ def train(
         parts = [from_questions.take(question_rows), from_statements.take(statement_rows)]
         return np.concatenate(parts)
 
-    optimizer = Optimizer(network, base.muon_learning_rate, base.adam_learning_rate)
-    log = []
-    total = base.copy_steps + base.steps
-    network.train()
-    for step in tqdm(range(total), desc="train base", unit="batch", disable=None):
-        network.zero_grad()
-        loss = learn(network, rows_of(step))
-        factor = schedule(step - base.copy_steps, base.steps)
-        optimizer.step(factor)
-        if step % 10 == 9 or step == total - 1:
-            log.append({"step": step + 1, "loss": loss, "learning_rate": factor})
-    if not math.isfinite(log[-1]["loss"]):
-        raise InputError(f"base: loss is {log[-1]['loss']} after {total} steps. Lower the rates.")
-    return log
+    streams = [from_questions, from_statements]
+    course = Course(
+        "base",
+        network,
+        Optimizer(network, base.muon_learning_rate, base.adam_learning_rate),
+        teach=lambda step: learn(network, rows_of(step)),
+        factor=lambda step: schedule(step - base.copy_steps, base.steps),
+        total=base.copy_steps + base.steps,
+        generators=[*([] if rng is None else [rng]), *(stream.rng for stream in streams)],
+        streams=streams,
+    )
+    return loop.run(course, kept)
 
 
 def save(network: Any, tokenizer: Any, folder: Path) -> None:

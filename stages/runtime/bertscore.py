@@ -1,18 +1,20 @@
-"""BERTScore F1 with the packaged encoder, in an order that does not depend on hashing.
+"""BERTScore F1 with the packaged encoder; a pair's value is the same bits in any company.
 
 The matching is that of bert-score 0.3.13 (Zhang et al. 2020, arXiv:1904.09675, eq. 1 to 3,
 no idf weights, not rescaled). Its own batching goes over a Python set, whose order changes
-from run to run and with it the last digits, so the batches are formed here.
+from run to run and with it the last digits. Here each distinct text is read once, in batches
+of one padded length, and each pair is matched alone. T = tokens of a text, D = width.
 """
 
-from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from stages.runtime import encoder, processor
+from stages.runtime import buckets, encoder, processor
 
 BLOCK = 256  # pairs scored together; each distinct text of a block is encoded once
+BATCH = 64  # texts read at once
 MAX_TOKENS = 512  # positions of the encoder
 
 
@@ -24,19 +26,8 @@ def f1(texts: list[str], references: list[str], threads: int, device: str) -> np
     two is blank, which bert-score 0.3.13 cannot encode with transformers 5. Fast where pairs
     that share texts stand together.
     """
-    from tqdm import tqdm
-
     processor.prepare(threads)
-    model, tokenizer = load(device)
-    pairs = zip(texts, references, strict=True)
-    spoken = [i for i, (text, other) in enumerate(pairs) if text.strip() and other.strip()]
-    result = np.full(len(texts), np.nan)
-    starts = range(0, len(spoken), BLOCK)
-    for start in tqdm(starts, desc="BERTScore", unit="block", disable=None):
-        block = spoken[start : start + BLOCK]
-        sides = [texts[i] for i in block], [references[i] for i in block]
-        result[block] = score_block(model, tokenizer, *sides, device)
-    return result
+    return score(*load(device), texts, references)
 
 
 def load(device: str) -> tuple[Any, Any]:
@@ -50,18 +41,53 @@ def load(device: str) -> tuple[Any, Any]:
     return model.eval().to(device), tokenizer
 
 
-def score_block(
-    model: Any, tokenizer: Any, texts: list[str], references: list[str], device: str
+def score(
+    model: Any, tokenizer: Any, texts: Sequence[str], references: Sequence[str]
 ) -> np.ndarray:
-    """F1 of a block of pairs, shape (n,)."""
-    from bert_score.utils import get_bert_embedding, greedy_cos_idf
+    """f1 with an encoder that is loaded. bfloat16 weights are matched in float32 as well."""
+    from tqdm import tqdm
 
-    weights: dict[int, float] = defaultdict(lambda: 1.0)
-    weights[tokenizer.sep_token_id] = weights[tokenizer.cls_token_id] = 0.0  # match words only
-    distinct = sorted({*texts, *references})
-    place = {text: i for i, text in enumerate(distinct)}
-    encoded = get_bert_embedding(distinct, model, tokenizer, weights, 64, device)
-    rows = [[place[text] for text in side] for side in (references, texts)]
-    # an index copies, and the matching needs that: it scales its arguments in place
-    sides = [[part[index] for part in (encoded[0], encoded[1], encoded[2])] for index in rows]
-    return greedy_cos_idf(*sides[0], *sides[1])[2].cpu().numpy().astype(float)
+    pairs = [(a.strip(), b.strip()) for a, b in zip(texts, references, strict=True)]
+    spoken = [i for i, pair in enumerate(pairs) if all(pair)]
+    result = np.full(len(pairs), np.nan)
+    starts = range(0, len(spoken), BLOCK)
+    for start in tqdm(starts, desc="BERTScore", unit="block", disable=None):
+        block = spoken[start : start + BLOCK]
+        read = embed(model, tokenizer, sorted({text for i in block for text in pairs[i]}))
+        result[block] = [match(read[pairs[i][0]], read[pairs[i][1]]) for i in block]
+    return result
+
+
+def embed(model: Any, tokenizer: Any, texts: list[str]) -> dict[str, np.ndarray]:
+    """Unit vectors of each text's tokens, float32 (T, D), with the two markers around them."""
+    import torch
+
+    if not texts:
+        return {}
+    ids = tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    read: dict[str, np.ndarray] = {}
+    with torch.inference_mode():
+        for places, length in buckets.batches([len(row) for row in ids], BATCH):
+            batch = tokenizer.pad(
+                {"input_ids": [ids[i] for i in places]},
+                padding="max_length",
+                max_length=length,
+                return_tensors="pt",
+            )
+            hidden = model(**batch.to(model.device)).last_hidden_state.float()
+            unit = torch.nn.functional.normalize(hidden, dim=-1).cpu().numpy()
+            read |= {texts[i]: rows[: len(ids[i])] for i, rows in zip(places, unit, strict=True)}
+    return read
+
+
+def match(text: np.ndarray, reference: np.ndarray) -> float:
+    """F1 of two texts' token vectors, (T, D) each; 0 for one without a word.
+
+    The markers around a text are matched to, but do not count themselves.
+    """
+    similarity = text @ reference.T
+    if min(similarity.shape) <= 2:
+        return 0.0
+    precision = float(similarity.max(axis=1)[1:-1].mean())
+    recall = float(similarity.max(axis=0)[1:-1].mean())
+    return min(2 * precision * recall / (precision + recall), 1.0) if precision + recall else 0.0

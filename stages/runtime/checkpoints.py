@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
-from stages.runtime.digests import dvc_md5
+from stages.runtime.digests import dvc_md5, file_md5
 from stages.runtime.profile import Model
 
 BASE_DIR = Path("models/base")
 REFERENCE = "reference.json"  # in models/base when the base is a hub model
+MANIFEST = "manifest.json"
+LINEAGE = ("data", "parent", "rows_n")  # of a manifest: what it was made from
 PLACEHOLDER = "\x00content\x00"  # cannot occur in cleaned text
 
 
@@ -110,12 +112,23 @@ def load_policy(model: Model, adapter: Path, trainable: bool = False) -> Any:
 def policy_digest(policy: Any) -> str:
     """sha256 of a policy's weights: the digest of its base, and the bytes of its active adapter."""
     from peft import get_peft_model_state_dict
+
+    return weights_digest(get_peft_model_state_dict(policy, adapter_name=policy.active_adapter))
+
+
+def adapter_digest(folder: Path) -> str:
+    """The policy_digest of an adapter folder, without loading its base."""
+    from safetensors.torch import load_file
+
+    return weights_digest(load_file(str(folder / "adapter_model.safetensors")))
+
+
+def weights_digest(adapter: dict[str, Any]) -> str:
+    """See policy_digest; in float32, as which PEFT reads an adapter of 16 bits."""
     from safetensors.torch import save
 
-    adapter = get_peft_model_state_dict(policy, adapter_name=policy.active_adapter)
-    plain = {name: adapter[name].detach().cpu().contiguous() for name in sorted(adapter)}
-    base = dvc_md5(BASE_DIR)
-    return f"{base}/{hashlib.sha256(save(plain)).hexdigest()}"
+    plain = {name: adapter[name].detach().cpu().float().contiguous() for name in sorted(adapter)}
+    return f"{dvc_md5(BASE_DIR)}/{hashlib.sha256(save(plain)).hexdigest()}"
 
 
 def encode_prompt(tokenizer: Any, text: str, template_kwargs: dict[str, Any]) -> list[int]:
@@ -161,7 +174,7 @@ def scratch_outputs(path: Path) -> Path:
 
 
 def save_adapter(model: Any, folder: Path, manifest: dict[str, Any]) -> None:
-    """Write adapter and manifest, then open them again: empty, all-zero or NaN is an error.
+    """Write the adapter, open it again and check it, and only then write the manifest.
 
     PEFT writes target_modules in hash order; sorted here, so that equal runs give equal
     bytes. Its model card is left out.
@@ -174,24 +187,32 @@ def save_adapter(model: Any, folder: Path, manifest: dict[str, Any]) -> None:
         if isinstance(config.get(name), list):
             config[name] = sorted(set(config[name]))
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    write_manifest(folder, manifest)
     check_weights(folder / "adapter_model.safetensors")
+    write_manifest(folder, manifest)
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """manifest.json, written last: a folder without it is not finished."""
     text = json.dumps(manifest, indent=2, sort_keys=True)
-    (folder / "manifest.json").write_text(text + "\n")
+    (folder / MANIFEST).write_text(text + "\n")
 
 
 def check_weights(path: Path) -> None:
-    """Refuse an adapter file that is empty, all zero or not finite."""
+    """Refuse an adapter file that is empty, in parts, all zero, without effect or not finite.
+
+    lora_B is zero before a training: an adapter of which each is zero is the base.
+    """
     import torch
     from safetensors.torch import load_file
 
     tensors = load_file(str(path))
+    if missing := [name for name, tensor in tensors.items() if not tensor.numel()]:
+        raise InputError(f"{path}: {missing[0]} is empty. Save it where the weights are whole.")
     if not tensors or all(not tensor.any() for tensor in tensors.values()):
         raise InputError(f"{path}: every weight is zero. The training changed nothing.")
+    effects = [tensor for name, tensor in tensors.items() if "lora_B" in name]
+    if not any(bool(tensor.any()) for tensor in effects):
+        raise InputError(f"{path}: no lora_B differs from zero. The training changed nothing.")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise InputError(f"{path}: holds NaN or infinity. Lower the learning rate of the profile.")
 
@@ -216,11 +237,26 @@ def data_digests(*tables: Path) -> dict[str, Any]:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an adapter folder; missing means that its training did not finish."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not path.exists():
         raise InputError(f"{path} does not exist. Run `dvc repro` or `dvc pull {folder}`.")
     manifest: dict[str, Any] = json.loads(path.read_text())
     return manifest
+
+
+def model_digest(folder: Path) -> str:
+    """sha256 of what a model folder computes: its files, and of its manifest how it is read.
+
+    What it was trained on does not count: an equal model stays equal when the course grows.
+    """
+    manifest = read_manifest(folder) if (folder / MANIFEST).exists() else {}
+    total = hashlib.sha256()
+    how = {name: manifest[name] for name in sorted(manifest) if name not in LINEAGE}
+    total.update(json.dumps(how, sort_keys=True).encode())
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if file.name != MANIFEST:
+            total.update(f"\0{file.relative_to(folder).as_posix()}\0{file_md5(file)}".encode())
+    return total.hexdigest()
 
 
 def check_manifest(folder: Path, model: Model) -> dict[str, Any]:

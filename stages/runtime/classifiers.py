@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import InputError
-from stages.runtime import checkpoints
+from stages.runtime import checkpoints, digests, processor, shared_reading, store
 from stages.runtime.profile import Model, Training
+from stages.runtime.shared_reading import Pair
 
 FOLDS = (0, 1)  # of the cross-fitting
-BATCH = 64  # texts scored at once; sorted by length, so padding is small
+TOKENS = 4096  # of texts that are scored at once
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Classifier:
     center: float = 0.0
     scale: float = 1.0
     adapter: str = "default"  # which of the model's adapters
+    identity: str = ""  # identity_of a saved one; empty = its numbers are not kept
 
     def ratings(self, prompts: list[str], explanations: list[str]) -> np.ndarray:
         """Predicted rating in stars, clipped to 0..5, shape (n,); NaN where a text is too long.
@@ -48,36 +50,27 @@ class Classifier:
         return np.clip(outputs * self.scale + self.center, 0.0, 5.0)
 
     def outputs(self, prompts: list[str], explanations: list[str]) -> np.ndarray:
-        """Raw outputs (n,), NaN where a text is too long."""
-        import torch
-        from tqdm import tqdm
-
-        pairs = zip(prompts, explanations, strict=True)
-        encoded = [encode_pair(self, prompt, text) for prompt, text in pairs]
-        fits = [i for i, ids in enumerate(encoded) if ids is not None]
-        fits.sort(key=lambda i: len(encoded[i]["input_ids"]))  # type: ignore[index]
-        result = np.full(len(encoded), np.nan)
+        """Raw outputs (n,), NaN where a text is too long; a prompt is read once for its texts."""
+        pairs = [encode_pair(self, *pair) for pair in zip(prompts, explanations, strict=True)]
+        fits = [i for i, pair in enumerate(pairs) if pair is not None]
+        result = np.full(len(pairs), np.nan)
+        if not fits:
+            return result
         self.model.set_adapter(self.adapter)
         self.model.eval()
-        starts = range(0, len(fits), BATCH)
-        with torch.inference_mode():
-            for start in tqdm(starts, desc="rate", unit="batch", disable=None):
-                chunk = fits[start : start + BATCH]
-                batch = self.tokenizer.pad(
-                    [encoded[i] for i in chunk], padding_side="right", return_tensors="pt"
-                ).to(self.model.device)
-                result[chunk] = self.model(**batch).logits[:, 0].float().cpu().numpy()
+        plain = self.model.get_base_model()
+        asked = [pair for pair in pairs if pair is not None]
+        decoder, head = plain.get_decoder(), plain.score
+        result[fits] = shared_reading.read(decoder, head, asked, TOKENS)[:, 0]
         return result
 
 
-def encode_pair(
-    classifier: Classifier, prompt: str, explanation: str
-) -> dict[str, list[int]] | None:
-    """Token ids of prompt, explanation and EOS, or None if the model does not read as many."""
+def encode_pair(classifier: Classifier, prompt: str, explanation: str) -> Pair | None:
+    """Token ids of prompt, and of explanation and EOS; None if the model does not read as many."""
     backbone, tokenizer = classifier.backbone, classifier.tokenizer
-    ids = checkpoints.encode_prompt(tokenizer, prompt, backbone.chat_template_kwargs)
-    ids += checkpoints.encode_completion(tokenizer, explanation)
-    return {"input_ids": ids} if len(ids) <= backbone.max_length else None
+    asked = checkpoints.encode_prompt(tokenizer, prompt, backbone.chat_template_kwargs)
+    said = checkpoints.encode_completion(tokenizer, explanation)
+    return (tuple(asked), tuple(said)) if len(asked) + len(said) <= backbone.max_length else None
 
 
 def build(backbone: Model, seed: int) -> Classifier:
@@ -107,11 +100,17 @@ def load_backbone(backbone: Model) -> tuple[Any, Any]:
 
 
 def fit(
-    classifier: Classifier, examples: Examples, training: Training, seed: int, validation: Examples
+    classifier: Classifier,
+    examples: Examples,
+    training: Training,
+    seed: int,
+    validation: Examples,
+    checkpoint_seconds: float | None = None,
 ) -> list[dict[str, float]]:
     """Train in place and return the log: one dict per logged step.
 
-    The loss is the weighted mean squared error on standardised stars. Raises InputError if
+    The loss is the weighted mean squared error on standardised stars. checkpoint_seconds: see
+    resume.Checkpoints; None keeps none. Raises InputError if
     every text is longer than the model reads.
     """
     from stages.runtime import training as trainers
@@ -127,7 +126,7 @@ def fit(
         )
     unseen = encode_examples(classifier, validation)
     models = classifier.model, classifier.tokenizer, classifier.backbone
-    return trainers.fit_regressor(*models, rows, unseen, training, seed)
+    return trainers.fit_regressor(*models, rows, unseen, training, seed, checkpoint_seconds)
 
 
 def encode_examples(classifier: Classifier, examples: Examples) -> list[dict[str, Any]]:
@@ -139,7 +138,8 @@ def encode_examples(classifier: Classifier, examples: Examples) -> list[dict[str
     ):
         if (encoded := encode_pair(classifier, prompt, text)) is not None:
             label = (float(target) - classifier.center) / classifier.scale
-            rows.append(encoded | {"labels": label, "weight": float(weight)})  # type: ignore[dict-item]
+            ids = [*encoded[0], *encoded[1]]
+            rows.append({"input_ids": ids, "labels": label, "weight": float(weight)})
     return rows
 
 
@@ -153,32 +153,64 @@ def save(classifier: Classifier, folder: Path, manifest: dict[str, Any]) -> None
     checkpoints.save_adapter(classifier.model, folder, manifest | {"reading": reading})
 
 
-def load(*folders: Path) -> list[Classifier]:
+def load(*folders: Path, onto: Any = None) -> list[Classifier]:
     """Saved verifiers, as adapters on one base in memory.
 
-    Refuses one that was trained on another base than the one that is there.
+    onto: a policy (a PEFT model over the same base) that they join, so that one base serves
+    generator and verifier; its own adapter is active again after `set_adapter`. Refuses a
+    verifier that was trained on another base than the one that is there.
     """
     from peft import PeftModel
 
-    readings = [checkpoints.read_manifest(folder)["reading"] for folder in folders]
-    for folder, reading in zip(folders, readings, strict=True):
-        checkpoints.check_manifest(folder, Model(**reading["profile"]))
+    readings = [check(folder) for folder in folders]
     backbone = Model(**readings[0]["profile"])
-    base, tokenizer = load_backbone(backbone)
-    names = [f"verifier_{i}" for i in range(len(folders))]
-    model = PeftModel.from_pretrained(
-        base, str(folders[0]), adapter_name=names[0], use_safetensors=True
+    tokenizer = checkpoints.load_tokenizer(backbone)
+    model, found = onto, []
+    for number, (folder, reading) in enumerate(zip(folders, readings, strict=True)):
+        name = f"verifier_{number}"
+        if model is None:
+            base = with_head(checkpoints.load_base(backbone))
+            model = PeftModel.from_pretrained(
+                base, str(folder), adapter_name=name, use_safetensors=True
+            )
+        else:
+            with_head(model.get_base_model())
+            model.load_adapter(str(folder), adapter_name=name, use_safetensors=True)
+        identity = identity_of(folder, backbone)
+        scale = reading["center_stars"], reading["scale_stars"]
+        found.append(Classifier(model, tokenizer, backbone, *scale, name, identity))
+    model.eval()
+    return found
+
+
+def check(folder: Path) -> dict[str, Any]:
+    """How to read a saved verifier. Raises InputError if it was trained on another base."""
+    reading: dict[str, Any] = checkpoints.read_manifest(folder)["reading"]
+    checkpoints.check_manifest(folder, Model(**reading["profile"]))
+    return reading
+
+
+def with_head(base: Any) -> Any:
+    """The base with a place for score heads of one output, which a causal model has not."""
+    import torch
+
+    if not hasattr(base, "score"):
+        head = torch.nn.Linear(base.config.hidden_size, 1, bias=False, dtype=base.dtype)
+        base.score = head.to(base.device)
+    return base
+
+
+def identity_of(folder: Path, backbone: Model) -> str:
+    """A digest of all but the text that can change what a saved verifier says."""
+    return store.digest_of(
+        folder=checkpoints.model_digest(folder),
+        base=digests.dvc_md5(checkpoints.BASE_DIR),
+        machine=processor.identity(backbone.dtype, backbone.device, backbone.threads),
+        attention=backbone.attention,
     )
-    for name, folder in zip(names[1:], folders[1:], strict=True):
-        model.load_adapter(str(folder), adapter_name=name, use_safetensors=True)
-    return [
-        Classifier(
-            model.eval(), tokenizer, backbone, reading["center_stars"], reading["scale_stars"], name
-        )
-        for name, reading in zip(names, readings, strict=True)
-    ]
 
 
-def load_folds(folder: Path) -> dict[int, Classifier]:
-    """Both halves of a cross-fitted verifier (models/verifier_reward), by fold."""
-    return dict(zip(FOLDS, load(*(folder / f"fold_{fold}" for fold in FOLDS)), strict=True))
+def load_folds(folder: Path, onto: Any = None) -> dict[int, Classifier]:
+    """Both halves of a cross-fitted verifier (models/verifier_reward), by fold. onto: see load."""
+    halves = load(*(folder / f"fold_{fold}" for fold in FOLDS), onto=onto)
+    return dict(zip(FOLDS, halves, strict=True))

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from schemas.errors import InputError
-from stages.runtime import checkpoints, processor, shared_prefill, sources, store
+from stages.runtime import checkpoints, params, processor, shared_prefill, sources, store
 from stages.runtime.drawing import Decoding, Request
 from stages.runtime.profile import Generation, Model
 
 TRIES = 3  # that a backend has to answer every request
+BACKENDS = ("shared_prefill", "continuous", "server")
 KIND = "sample"  # of rows in the store
 
 
@@ -85,6 +86,7 @@ class Writer:
     model: Model
     size: Generation
     weights: str  # digest of base and adapter
+    machine: tuple[str, ...] | None = None  # what computes; None = this process
 
     def answer(
         self, prompts: list[str], decoding: Decoding, seed: int, label: str
@@ -121,7 +123,8 @@ class Writer:
             backend=type(self.backend).__name__,
             max_new_tokens=self.size.max_new_tokens,
             attention=self.model.attention,
-            machine=processor.identity(self.model.dtype, self.model.device, self.model.threads),
+            machine=self.machine
+            or processor.identity(self.model.dtype, self.model.device, self.model.threads),
             code=sources.code_digest("stages.runtime.generation"),
         )
         return [
@@ -171,9 +174,7 @@ def all_answers(
                 answered |= {left[place] for place, _ in ended}
                 yield [(left[place], answer) for place, answer in ended]
         except (RuntimeError, MemoryError) as error:
-            if not processor.is_out_of_memory(error):
-                raise
-            rows = halved(rows, error)
+            rows = processor.halved(rows, error, "answers at once")
         else:
             tries += 1
         left = [i for i in left if i not in answered]
@@ -186,27 +187,42 @@ def all_answers(
             logging.warning(f"{len(left)} of {len(requests)} answers did not come: asked again.")
 
 
-def halved(rows: int, error: BaseException) -> int:
-    """Half as many rows, with a warning. Raises InputError below one."""
-    if rows < 2:
-        raise InputError(
-            f"out of memory with one answer at a time ({str(error).splitlines()[0]}). Lower "
-            "generation.max_new_tokens of the profile, or take a device with more memory."
-        ) from error
-    logging.warning(f"out of memory with {rows} answers at once: going on with {rows // 2}.")
-    return rows // 2
-
-
 def load_writer(model: Model, size: Generation, adapter: Path) -> Writer:
     """The policy of an adapter folder (models/sft, models/dpo), ready to answer.
 
-    Its one adapter is merged into the weights: fewer products per token.
+    Its one adapter is merged into the weights: fewer products per token. A server has the
+    weights; then none are loaded here, but the folder is checked like any other.
     """
+    check_backend(size.backend)
     tokenizer = checkpoints.load_tokenizer(model)
+    if size.backend == "server":
+        from stages.runtime import server
+
+        served = server.of_policy(size, adapter, tokenizer)
+        checkpoints.check_manifest(adapter, model)
+        weights = f"{checkpoints.adapter_digest(adapter)}/served"
+        return Writer(served, tokenizer, model, size, weights, (served.url, served.name))
     policy = checkpoints.load_policy(model, adapter)
     weights = f"{checkpoints.policy_digest(policy)}/merged"
-    backend = Local(policy.merge_and_unload(), tokenizer, size.max_new_tokens)
+    backend = in_process(policy.merge_and_unload(), tokenizer, size)
     return Writer(backend, tokenizer, model, size, weights)
+
+
+def check_backend(name: str) -> None:
+    """Raise InputError for a backend that is none."""
+    if name not in BACKENDS:
+        raise InputError(
+            f"generation.backend of the profile: unknown {name!r}.{params.nearest(name, BACKENDS)}"
+        )
+
+
+def in_process(network: Any, tokenizer: Any, size: Generation) -> Backend:
+    """What answers with weights of this process; also beside a server, which has not these."""
+    if size.backend == "continuous":
+        from stages.runtime.continuous import Continuous
+
+        return Continuous(network, tokenizer, size.max_new_tokens)
+    return Local(network, tokenizer, size.max_new_tokens)
 
 
 @contextmanager
@@ -223,12 +239,40 @@ def writing(policy: Any, tokenizer: Any, model: Model, size: Generation) -> Iter
     policy.eval()
     policy.merge_adapter()
     try:
-        backend = Local(policy.get_base_model(), tokenizer, size.max_new_tokens)
+        backend = in_process(policy.get_base_model(), tokenizer, size)
         yield Writer(backend, tokenizer, model, size, weights)
     finally:
         policy.unmerge_adapter()
         for one, weight in zip(layers, kept, strict=True):
             one.get_base_layer().weight.data.copy_(weight)
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A policy whose base serves verifiers as well (classifiers.load, onto=policy).
+
+    Each call of `answer` switches to the policy's adapter, and merges it while it is asked, so
+    that its answers are those of load_writer.
+    """
+
+    policy: Any
+    tokenizer: Any
+    model: Model
+    size: Generation
+
+    def answer(
+        self, prompts: list[str], decoding: Decoding, seed: int, label: str
+    ) -> list[Generated]:
+        """One answer per prompt, in the order of `prompts`."""
+        self.policy.set_adapter("default")
+        with writing(self.policy, self.tokenizer, self.model, self.size) as writer:
+            return writer.answer(prompts, decoding, seed, label)
+
+
+def load_resident(model: Model, size: Generation, adapter: Path) -> Resident:
+    """The policy of an adapter folder on a base that others may share."""
+    policy = checkpoints.load_policy(model, adapter)
+    return Resident(policy, checkpoints.load_tokenizer(model), model, size)
 
 
 def finish(tokenizer: Any, ids: list[int], seed: int) -> Generated:

@@ -1,15 +1,18 @@
 """Train a student from nothing: a small Qwen3-shaped model that learns to read, on CPU."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from schemas.errors import InputError
-from stages.runtime import base_model, processor
+from stages.runtime import base_model, loop, processor
+from stages.runtime.loop import Course
 from stages.runtime.muon import Optimizer
 from stages.runtime.packing import Document, one_per_row
 from stages.runtime.profile import Student
+from stages.runtime.resume import Checkpoints
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,16 @@ def train(
     tokenizer: Any,
     exercise: Callable[[bool], Document],
     seed: int,
+    rng: np.random.Generator | None = None,
+    kept: Checkpoints | None = None,
 ) -> tuple[Any, list[dict[str, float]]]:
     """A student trained from nothing on ever new exercises, and its log (a row per 10 steps).
 
+    rng: what `exercise` draws from; with `kept` its state is saved and set again.
     exercise(is_short) makes one; the first `short_steps` batches are of short ones. Raises
     InputError for a profile without its size, and for a loss that is not finite.
     """
     import torch
-    from tqdm import tqdm
 
     if how.size is None:
         raise InputError("stages/profiles: students: a trained student needs a size. Add it.")
@@ -45,20 +50,21 @@ def train(
     processor.prepare(how.threads)
     network = base_model.build_model(base_model.Size(**how.size), how, tokenizer)
     start_as_copier(network)
-    optimizer = Optimizer(network, reading.muon_learning_rate, reading.adam_learning_rate)
-    log, total = [], reading.short_steps + reading.steps
-    network.train()
-    for step in tqdm(range(total), desc="train student", unit="batch", disable=None):
-        network.zero_grad()
-        is_short = step < reading.short_steps
-        batch = [exercise(is_short) for _ in range(reading.batch_size)]
-        loss = base_model.learn(network, one_per_row(batch, tokenizer.pad_token_id))
-        factor = base_model.schedule(step - reading.short_steps, reading.steps)
-        optimizer.step(factor)
-        if step % 10 == 9 or step == total - 1:
-            log.append({"step": step + 1, "loss": loss, "learning_rate": factor})
-    if not math.isfinite(log[-1]["loss"]):
-        raise InputError(f"students: loss is {log[-1]['loss']} at the end. Lower the rates.")
+
+    def teach(step: int) -> float:
+        batch = [exercise(step < reading.short_steps) for _ in range(reading.batch_size)]
+        return base_model.learn(network, one_per_row(batch, tokenizer.pad_token_id))
+
+    course = Course(
+        "student",
+        network,
+        Optimizer(network, reading.muon_learning_rate, reading.adam_learning_rate),
+        teach,
+        factor=lambda step: base_model.schedule(step - reading.short_steps, reading.steps),
+        total=reading.short_steps + reading.steps,
+        generators=[] if rng is None else [rng],
+    )
+    log = loop.run(course, kept)
     return network.eval(), log
 
 

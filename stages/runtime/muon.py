@@ -39,6 +39,7 @@ class Optimizer:
         chosen = {id(p) for p in self.matrices}
         others = [p for p in network.parameters() if id(p) not in chosen]
         self.momenta = [torch.zeros_like(p) for p in self.matrices]
+        self.others = others
         self.adam = torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0)
 
     def step(self, factor: float) -> None:
@@ -47,3 +48,19 @@ class Optimizer:
         for group in self.adam.param_groups:
             group["lr"] = self.adam_rate * factor
         self.adam.step()
+
+    def state(self) -> dict[str, Any]:
+        """What the next step depends on, by name: tensors."""
+        found = {f"momentum.{i}": velocity for i, velocity in enumerate(self.momenta)}
+        for i, weight in enumerate(self.others):
+            found |= {f"adam.{i}.{name}": of for name, of in self.adam.state[weight].items()}
+        return found
+
+    def restore(self, tensors: dict[str, Any]) -> None:
+        """Undo `state`; other tensors may be among them."""
+        for i, velocity in enumerate(self.momenta):
+            velocity.copy_(tensors[f"momentum.{i}"])
+        for i, weight in enumerate(self.others):
+            start = f"adam.{i}."
+            own = {n.removeprefix(start): of for n, of in tensors.items() if n.startswith(start)}
+            self.adam.state[weight] = own

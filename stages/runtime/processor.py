@@ -1,13 +1,33 @@
 """Threads and matrix products of a process that computes on a CPU."""
 
 import functools
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from schemas.errors import InputError
+
 SMALLEST = 1 << 20  # multiplications from which the other library is worth a call from Python
 PAUSES: list[None] = []  # blocks of `rows_alone` that are open
+
+
+def halved(size: int, error: BaseException, of: str) -> int:
+    """Half of `size` after an error for want of memory, with a warning; any other is raised again.
+
+    Raises InputError where nothing is left to halve. of: what is counted, for the message.
+    """
+    if not is_out_of_memory(error):
+        raise error
+    reason = str(error).strip().partition("\n")[0]
+    if size < 2:
+        raise InputError(
+            f"out of memory with {size} {of} ({reason}). Lower the sizes of the profile, or take a "
+            "device with more memory."
+        ) from error
+    logging.warning(f"out of memory with {size} {of}: going on with {size // 2}.")
+    return size // 2
 
 
 @functools.cache

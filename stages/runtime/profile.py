@@ -70,7 +70,10 @@ class Student:
 
 @dataclass(frozen=True)
 class Generation:
-    """How many prompts at once, and how long an answer may be."""
+    """How a policy answers: how many at once, how long, and by what."""
 
-    batch_size: int  # prompts
+    batch_size: int  # answers in the making
     max_new_tokens: int
+    backend: str = "shared_prefill"  # or continuous, server
+    server_url: str | None = None  # only of a server
+    server_models: dict[str, str] | None = None  # policy folder: the served model's name

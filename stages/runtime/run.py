@@ -1,5 +1,6 @@
 """stage_run: read, write, report. The only door of a stage to disk, DVC and MLflow."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -14,7 +15,18 @@ import pandas as pd
 from schemas.base import Table
 from schemas.errors import InputError
 from schemas.metrics import Metrics
-from stages.runtime import artifacts, formats, params, tracking
+from stages.runtime import (
+    artifacts,
+    disk,
+    formats,
+    locks,
+    params,
+    resume,
+    signals,
+    store,
+    tracking,
+    usage,
+)
 from stages.runtime.params import StageParams
 
 P = TypeVar("P", bound=StageParams)
@@ -95,19 +107,35 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def is_launched() -> bool:
+    """Whether torchrun started this process: the one that called torchrun holds the lock."""
+    return "LOCAL_RANK" in os.environ
+
+
 @contextmanager
 def stage_run(stage: str, params_cls: type[P], item: str | None = None) -> Iterator[Run[P]]:
-    """Load the stage's parameters, hand over a Run, and record it in MLflow when it is done."""
+    """Load the stage's parameters, hand over a Run, and record it in MLflow when it is done.
+
+    One run of a stage at a time in a workspace: another waits here for the first to end.
+    """
     name = stage if item is None else f"{stage}@{item}"
-    given = params.declared(name)
-    run = Run(stage, item, params.section(params_cls, stage, given), given)
-    yield run
-    if is_main_process():
-        tracking.record(run.name, given, run.inputs, run.outputs, run.metrics, run.curve)
+    with contextlib.nullcontext() if is_launched() else locks.held(name):
+        meter = usage.Meter()
+        given = params.declared(name)
+        run = Run(stage, item, params.section(params_cls, stage, given), given)
+        with resume.until_done():
+            yield run
+            if is_main_process():
+                metrics = run.metrics | meter.read()
+                tracking.record(run.name, given, run.inputs, run.outputs, metrics, run.curve)
+                usage.keep(run.name, meter.read())  # with the seconds that MLflow took
 
 
 def start(main: Callable[..., None]) -> None:
-    """Run a stage's `main` as a command: --help, one-line errors, exit code 2 for bad input."""
+    """Run a stage's `main` as a command: --help, and one line for every end but the good one.
+
+    Exit codes: 2 for bad input, 74 for a full disk, 143 after SIGTERM, 130 after Ctrl-C.
+    """
     import typer
 
     for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
@@ -116,10 +144,22 @@ def start(main: Callable[..., None]) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     try:
-        app()
+        with signals.handled(), disk.Writing():
+            signals.end_with_dvc()
+            app()
     except InputError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from error
+    except disk.DiskFull as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        raise SystemExit(os.EX_IOERR) from error
+    except signals.Stopped as ended:
+        print(
+            f"stopped by {ended.name}: every output is complete or absent. To resume, run the same "
+            f"command again: computed rows and checkpoints are kept in {store.place()}.",
+            file=sys.stderr,
+        )
+        raise
 
 
 def one_line(text: str) -> str:

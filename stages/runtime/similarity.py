@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.runtime import encoder
+from stages.runtime import buckets, encoder
 from stages.runtime.profile import Encoder
 
 BLOCK = 1024  # rows of a matrix product
@@ -25,7 +25,8 @@ def loaded(how: Encoder) -> tuple[Any, Any]:
 def embed(how: Encoder, texts: Sequence[str]) -> np.ndarray:
     """Unit vectors (N, D), float32: the mean over all tokens, each distinct text read once.
 
-    A text of more than `how.max_length` tokens is compared by its beginning.
+    A text of more than `how.max_length` tokens is compared by its beginning. Its vector is the
+    same bits in any company.
     """
     import torch
     from tqdm import tqdm
@@ -34,16 +35,18 @@ def embed(how: Encoder, texts: Sequence[str]) -> np.ndarray:
     distinct = sorted(set(texts))
     cut = {"truncation": True, "max_length": how.max_length}
     ids = tokenizer(distinct, **cut)["input_ids"] if distinct else []
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))  # little padding in a batch
     vectors = np.zeros((len(ids), model.config.hidden_size), dtype=np.float32)
-    starts = range(0, len(order), how.batch_size)
+    parts = list(buckets.batches([len(row) for row in ids], how.batch_size))
     with torch.inference_mode():
-        for start in tqdm(starts, desc="read texts", unit="batch", disable=None):
-            chunk = order[start : start + how.batch_size]
-            batch = tokenizer.pad({"input_ids": [ids[i] for i in chunk]}, return_tensors="pt")
-            batch = batch.to(model.device)
+        for chunk, length in tqdm(parts, desc="read texts", unit="batch", disable=None):
+            batch = tokenizer.pad(
+                {"input_ids": [ids[i] for i in chunk]},
+                padding="max_length",
+                max_length=length,
+                return_tensors="pt",
+            ).to(model.device)
             hidden = model(**batch).last_hidden_state.float()  # (B, T, D)
-            total = torch.einsum("btd,bt->bd", hidden, batch["attention_mask"].float())
+            total = (hidden * batch["attention_mask"][..., None]).sum(dim=1)
             vectors[chunk] = torch.nn.functional.normalize(total, dim=1).cpu().numpy()
     place = {text: i for i, text in enumerate(distinct)}
     return vectors[np.array([place[text] for text in texts], dtype=int)]

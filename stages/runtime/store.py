@@ -3,51 +3,68 @@
 DVC decides which stage runs; the store decides which rows are computed. It is one SQLite file
 outside the workspace, so that `dvc repro`, `dvc exp run --temp` and `--queue` share it: in
 PEERWISE_STORE, else in the user's cache folder. A key is a digest of everything that can change
-the row, and a row carries a digest of its value: one that does not fit is computed again.
-Nothing is deleted but by `python -m stages.store`.
+the row, and a row carries a digest of its value: one that does not fit is computed again. So a
+damaged file can lose rows, never change one. It is not searched for damage when it is opened (a
+large one takes seconds): where SQLite meets damage, the run goes on without the file, and says
+so. Nothing is deleted but by `python -m stages.store`.
 """
 
-import contextlib
-import functools
 import hashlib
 import json
 import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
+from stages.runtime import store_file
+from stages.runtime.disk import Writing
+from stages.runtime.store_file import DAMAGE, transaction
 
 FILE = "rows.sqlite"
-APPLICATION = 0x50574558  # SQLite's application_id: "PWEX"
-VERSION = 1  # SQLite's user_version: of the tables below
-WAIT_SECONDS = 60.0  # for another process that is writing
 CHUNK = 500  # keys of one SELECT
-TABLES = """
-create table rows (
-    key text primary key, kind text not null, value text not null, digest text not null,
-    used integer not null
-) without rowid;
-create table asked (kind text primary key, found integer not null, missed integer not null);
-"""
+FRESH_SECONDS = 86400  # a row used that recently is not noted again: reading should not write
+
+is_forgetful = False  # see forgetful
+_opened: dict[tuple[int, Path], "Store"] = {}
 
 
-def folder() -> Path:
-    """Where rows and the checkpoints of trainings are kept; created if it is not there."""
+def place() -> Path:
+    """Where rows and the checkpoints of trainings are kept, whether it is there or not."""
     import platformdirs
 
     named = os.environ.get("PEERWISE_STORE")
     found = Path(named) if named else platformdirs.user_cache_path("peerwise-explanations")
+    return found.absolute()
+
+
+def folder() -> Path:
+    """`place()`, created if it is not there. Raises InputError if that is not possible."""
+    found = place()
     try:
-        found.mkdir(parents=True, exist_ok=True)
+        with Writing(found):
+            found.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"PEERWISE_STORE: {found}: {error.strerror}. Name a folder that can be written."
         ) from error
     return found
+
+
+def opened() -> "Store":
+    """The store of this process, open; a process that was forked opens its own."""
+    if is_forgetful:
+        return Forgetful()
+    path = folder() / FILE
+    known = _opened.get((os.getpid(), path))
+    if known is None:
+        # that of a parent stays in the dict: closing it here would drop the parent's file locks
+        known = _opened[os.getpid(), path] = Store(path)
+    return known
 
 
 def digest_of(**parts: Any) -> str:
@@ -56,36 +73,29 @@ def digest_of(**parts: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def check_digest(key: str, value: str) -> str:
+def check_digest(key: str, value: bytes) -> str:
     """What a row's `digest` must be: it also ties the value to its key."""
-    return hashlib.sha256(f"{key}\0{value}".encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass") + b"\0" + value).hexdigest()
 
 
 class Store:
     """Rows by key. One transaction per call of `add`: a kill loses at most that batch."""
 
     def __init__(self, path: Path):
-        self.path, self.connection = path, connect(path)
+        self.path = path
+        self.connection = self._open()
 
     def find(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
         """The values of those `keys` that are there; counted for the hit rate of `kind`."""
         wanted = sorted(set(keys))
         found: dict[str, Any] = {}
-        damaged = []
-        for start in range(0, len(wanted), CHUNK):
-            part = wanted[start : start + CHUNK]
-            marks = ", ".join("?" * len(part))
-            question = f"select key, value, digest from rows where key in ({marks})"
-            for key, value, digest in self.connection.execute(question, part):
-                if digest == check_digest(key, value):
-                    found[key] = json.loads(value)
-                else:
-                    damaged.append(key)
-        if damaged:
-            logging.warning(
-                f"{self.path}: {len(damaged)} damaged row(s) of kind '{kind}', computed again."
-            )
-        self.count(kind, found, len(wanted) - len(found))
+        with self._or_without():
+            damaged, stale = self._look_up(wanted, found)
+            self._count(kind, len(found), len(wanted) - len(found), stale)
+            if damaged:
+                logging.warning(
+                    f"{self.path}: {damaged} damaged row(s) of kind '{kind}', computed again."
+                )
         return found
 
     def add(self, kind: str, rows: Mapping[str, Any]) -> None:
@@ -94,101 +104,126 @@ class Store:
         written = []
         for key, value in rows.items():
             text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-            written.append((key, kind, text, check_digest(key, text), now))
-        with transaction(self.connection):
-            self.connection.executemany(
-                "insert or replace into rows values (?, ?, ?, ?, ?)", written
-            )
+            data = text.encode("utf-8", "surrogatepass")
+            written.append((key, kind, data, check_digest(key, data), now))
+        with self._or_without(), transaction(self.connection):
+            insert = "insert or replace into rows values (?, ?, ?, ?, ?)"
+            self.connection.executemany(insert, written)
 
-    def count(self, kind: str, found: Iterable[str], missed: int) -> None:
-        """Note hits and misses, and when the rows that were found were last of use."""
-        names = sorted(found)
+    def close(self) -> None:
+        """Give the file back."""
+        self.connection.close()
+        _opened.pop((os.getpid(), self.path), None)
+
+    def _look_up(self, wanted: list[str], found: dict[str, Any]) -> tuple[int, list[str]]:
+        """Fill `found`; the number of damaged rows, and the keys not noted as used of late."""
+        damaged, stale, asked = 0, [], set(wanted)
+        since = int(time.time()) - FRESH_SECONDS
+        for start in range(0, len(wanted), CHUNK):
+            part = wanted[start : start + CHUNK]
+            marks = ", ".join("?" * len(part))
+            question = f"select key, value, digest, used < ? from rows where key in ({marks})"
+            for name, value, digest, is_stale in self.connection.execute(question, [since, *part]):
+                key, data = bytes_of(name).decode(errors="replace"), bytes_of(value)
+                if key not in asked or digest != check_digest(key, data).encode():
+                    damaged += 1
+                    continue
+                found[key] = json.loads(data.decode("utf-8", "surrogatepass"))
+                stale += [key] if is_stale else []
+        return damaged, stale
+
+    def _count(self, kind: str, found: int, missed: int, stale: list[str]) -> None:
+        """Note hits and misses, and when rows were last of use."""
         now = int(time.time())
         with transaction(self.connection):
             self.connection.execute(
                 "insert into asked values (?, ?, ?) on conflict (kind) do update set "
                 "found = found + excluded.found, missed = missed + excluded.missed",
-                (kind, len(names), missed),
+                (kind, found, missed),
             )
-            self.connection.executemany(
-                "update rows set used = ? where key = ?", [(now, name) for name in names]
-            )
+            update = "update rows set used = ? where key = ?"
+            self.connection.executemany(update, [(now, key) for key in stale])
 
-    def close(self) -> None:
-        """Close the file; what was added is in it."""
-        self.connection.close()
+    def _open(self) -> sqlite3.Connection:
+        """The file; or, with a warning, rows in memory if it cannot be used."""
+        try:
+            with Writing(self.path):
+                return store_file.connect(self.path)
+        except DAMAGE as error:
+            return self._without(error)
+
+    @contextmanager
+    def _or_without(self) -> Iterator[None]:
+        """Let no damage of the file end a run: what it hits in the block is computed again."""
+        try:
+            with Writing(self.path):
+                yield
+        except sqlite3.ProgrammingError:
+            raise  # ours: a closed store, another thread
+        except DAMAGE as error:
+            self.connection.close()
+            self.connection = self._without(error)
+
+    def _without(self, error: Exception) -> sqlite3.Connection:
+        """Rows of this run alone, in memory, and one line that says so."""
+        logging.warning(
+            f"{self.path}: cannot be used as a store of rows ({error}). Rows are computed and not "
+            "kept; move the file away to begin a new one."
+        )
+        return store_file.connect(None)
 
 
-def opened() -> Store:
-    """The store of this process, opened once; a fork opens it anew."""
-    return of_process(folder() / FILE, os.getpid())
+def bytes_of(value: object) -> bytes:
+    """A cell as bytes: damage may have given it another type, which no digest then fits."""
+    return value if isinstance(value, bytes) else b""
 
 
-@functools.cache
-def of_process(path: Path, process: int) -> Store:
-    """See opened."""
-    return Store(path)
+class Forgetful(Store):
+    """A store that keeps nothing and finds nothing."""
+
+    def __init__(self) -> None:
+        """Without a file."""
+
+    def find(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def add(self, kind: str, rows: Mapping[str, Any]) -> None:
+        """Forget them."""
 
 
-@contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All statements of the block or none."""
-    connection.execute("begin immediate")
+@contextmanager
+def forgetful() -> Iterator[None]:
+    """For the length of the block every row is computed, and none kept: to measure time."""
+    global is_forgetful
+    is_forgetful = True
     try:
         yield
-    except BaseException:  # also Ctrl-C: what was begun is taken back
-        connection.execute("rollback")
-        raise
-    connection.execute("commit")
+    finally:
+        is_forgetful = False
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """An open connection to the store, made if it is not there.
+def remembered(
+    kind: str,
+    same: str,
+    items: Sequence[Any],
+    compute: Callable[[list[Any]], Sequence[Any]],
+    batch: int,
+) -> list[Any]:
+    """The value of each item (JSON): from the store, or computed now and kept batch by batch.
 
-    Raises InputError for a file that is no store of this version. A damaged one is left as it
-    is, and rows are kept in memory for this run only, with a warning.
+    same: a digest of all but the item that can change its value. Each distinct item is computed
+    once, in sorted order; a value must not depend on the items beside it. Raises ValueError if
+    `compute` returns another number of values than it was asked for.
     """
-    try:
-        connection = prepare(path)
-    except sqlite3.DatabaseError as error:
-        logging.warning(
-            f"{path}: cannot be used as a store of rows ({error}). Everything is computed and "
-            "nothing kept; move the file away to begin a new one."
-        )
-        return prepare(":memory:")
-    return connection
-
-
-def prepare(path: Path | str) -> sqlite3.Connection:
-    """Open, check that the file is ours, create the tables in an empty one."""
-    connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
-    try:
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = normal")
-        with transaction(connection):
-            (application,) = connection.execute("pragma application_id").fetchone()
-            (version,) = connection.execute("pragma user_version").fetchone()
-            (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
-            if not tables and not application:
-                create(connection)
-            elif (application, version) != (APPLICATION, VERSION):
-                raise InputError(
-                    f"{path}: a database of another kind or version ({application:#x}, {version}). "
-                    "Name another folder in PEERWISE_STORE, or move the file away."
-                )
-        (told,) = connection.execute("pragma quick_check(1)").fetchone()
-        if told != "ok":
-            raise sqlite3.DatabaseError(" ".join(told.split()))
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def create(connection: sqlite3.Connection) -> None:
-    """The tables of an empty file, and the marks by which it is known."""
-    for statement in TABLES.split(";"):
-        if statement.strip():
-            connection.execute(statement)
-    connection.execute(f"pragma application_id = {APPLICATION}")
-    connection.execute(f"pragma user_version = {VERSION}")
+    rows = opened()
+    keys = [digest_of(same=same, item=item) for item in items]
+    known = rows.find(kind, keys)
+    new = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
+    order = sorted(new, key=lambda key: json.dumps(new[key]))
+    for start in range(0, len(order), batch):
+        part = order[start : start + batch]
+        fresh = dict(zip(part, compute([new[key] for key in part]), strict=True))
+        rows.add(kind, fresh)
+        known |= fresh
+    return [known[key] for key in keys]

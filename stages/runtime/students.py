@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import InputError
-from stages.runtime import base_model, checkpoints, processor
+from stages.runtime import base_model, buckets, checkpoints, processor
 from stages.runtime.profile import Student
 
 Choice = tuple[str, tuple[str, ...]]  # a prompt, and the options that may continue it
-TOKENS_STEP = 16  # lengths of batches are multiples of it: few shapes (runtime/processor.py)
+TOKENS_STEP = 16  # a batch is of one multiple of it: few shapes (runtime/processor.py)
 STUDENT, EXAM = "student.json", "exam.json"
 
 
@@ -33,7 +33,7 @@ class Reader:
     def probabilities(self, choices: Sequence[Choice]) -> list[np.ndarray | None]:
         """P of each option, one (O,) per choice that sums to 1; None where it is too long.
 
-        Each distinct choice is read once, in an order that does not depend on the callers'.
+        Each distinct choice is read once, and what is read of it is the same in any company.
         """
         import torch
         from tqdm import tqdm
@@ -41,12 +41,12 @@ class Reader:
         distinct = sorted(set(choices))
         rows = [Row.of(self.tokenizer, prompt, options) for prompt, options in distinct]
         fitting = [i for i, row in enumerate(rows) if len(row.ids) <= self.how.max_length]
-        fitting.sort(key=lambda i: len(rows[i].ids))
+        lengths = [len(rows[i].ids) for i in fitting]
+        parts = list(buckets.batches(lengths, self.how.batch_size, TOKENS_STEP))
         found: dict[Choice, np.ndarray | None] = dict.fromkeys(distinct)
-        starts = range(0, len(fitting), self.how.batch_size)
         with torch.inference_mode():
-            for start in tqdm(starts, desc="students read", unit="batch", disable=None):
-                batch = fitting[start : start + self.how.batch_size]
+            for places, _ in tqdm(parts, desc="students read", unit="batch", disable=None):
+                batch = [fitting[place] for place in places]
                 likely = self.likelihoods([rows[i] for i in batch])
                 found |= {distinct[i]: softmax(of) for i, of in zip(batch, likely, strict=True)}
         return [found[choice] for choice in choices]
@@ -54,6 +54,7 @@ class Reader:
     def likelihoods(self, rows: list["Row"]) -> list[np.ndarray]:
         """Mean log-probability of each option's tokens, in nats: (O,) per row."""
         import torch
+        from torch.nn.functional import pad as pad_rows
 
         pad = self.tokenizer.pad_token_id or 0
         ids, positions, mask = batched(rows, pad)
@@ -67,6 +68,8 @@ class Reader:
         where = [(r, source) for r, row in enumerate(rows) for source in row.sources]
         wanted = torch.tensor([i for row in rows for i in row.targets], device=device)
         states = hidden[tuple(torch.tensor(where, device=device).T)]
+        missing = -len(states) % buckets.LEAST_TOKENS  # the head's rows, too
+        states, wanted = pad_rows(states, (0, 0, 0, missing)), pad_rows(wanted, (0, missing))
         logs = [
             head.float().log_softmax(-1).gather(1, answer[:, None])[:, 0].cpu().numpy()
             for block, answer in zip(
@@ -76,10 +79,10 @@ class Reader:
             )
             for head in [self.network.lm_head(block)]
         ]
-        ends = np.cumsum([len(row.targets) for row in rows])[:-1]
+        ends = np.cumsum([len(row.targets) for row in rows])
         return [
             np.array([part[np.array(row.option) == o].mean() for o in range(row.options_n)])
-            for row, part in zip(rows, np.split(np.concatenate(logs), ends), strict=True)
+            for row, part in zip(rows, np.split(np.concatenate(logs), ends)[:-1], strict=True)
         ]
 
 
@@ -129,8 +132,7 @@ def batched(rows: list[Row], pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     An option token sees the prompt and the tokens of its own option before it, and stands
     where it would stand if it were the only option.
     """
-    longest = max(len(row.ids) for row in rows)
-    length = longest + -longest % TOKENS_STEP
+    length = buckets.room(max(len(row.ids) for row in rows), TOKENS_STEP)
     ids = np.full((len(rows), length), pad, dtype=np.int64)
     positions = np.zeros((len(rows), length), dtype=np.int64)
     part = np.full((len(rows), length), -2, dtype=np.int64)  # -1 prompt, 0.. options, -2 padding
@@ -196,9 +198,14 @@ def write_how(how: Student, folder: Path) -> None:
     (folder / STUDENT).write_text(json.dumps(asdict(how), indent=2, sort_keys=True) + "\n")
 
 
-def load_all(folder: Path) -> list[Reader]:
-    """Every student of the folder, by name."""
-    return [load(path.parent) for path in sorted(folder.glob(f"*/{STUDENT}"))]
+def folders(folder: Path) -> list[Path]:
+    """The folders of all students, by name."""
+    return [path.parent for path in sorted(folder.glob(f"*/{STUDENT}"))]
+
+
+def read_how(folder: Path) -> Student:
+    """How a student is loaded, as its folder describes it."""
+    return Student(**json.loads((folder / STUDENT).read_text()))
 
 
 def load(folder: Path) -> Reader:
@@ -206,7 +213,7 @@ def load(folder: Path) -> Reader:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    how = Student(**json.loads((folder / STUDENT).read_text()))
+    how = read_how(folder)
     name = str(folder) if how.name == "trained" else how.name
     processor.prepare(how.threads)
     with checkpoints.loading(name, how.revision):

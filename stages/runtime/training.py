@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from stages.runtime import distributed
+from stages.runtime import distributed, fitting, reference
 from stages.runtime.profile import Model, Training
 
 
@@ -16,7 +16,7 @@ def arguments(
 ) -> dict[str, Any]:
     """Arguments of transformers' TrainingArguments that every trainer here gets.
 
-    Nothing is saved or reported by the trainer: checkpoints would hold times and paths.
+    Nothing is reported, and nothing saved but where fitting.fit keeps checkpoints.
     """
     is_cpu = model.device == "cpu"
     given: dict[str, Any] = {
@@ -31,7 +31,8 @@ def arguments(
         "lr_scheduler_type": "cosine",
         "logging_steps": 5,
         "eval_strategy": "epoch" if has_validation else "no",
-        "save_strategy": "no",
+        "save_strategy": "no",  # fitting.keeper saves when it is time
+        "logging_nan_inf_filter": False,  # fitting.guard stops there; it would be hidden
         "report_to": "none",
         "seed": seed,
         "data_seed": seed,
@@ -85,12 +86,18 @@ def fit_sft(
     training: Training,
     model: Model,
     seed: int,
+    checkpoint_seconds: float | None = None,
     **extra: Any,
 ) -> list[dict[str, float]]:
-    """SFT in place. rows: input_ids and completion_mask; the loss covers the completion only."""
+    """SFT in place. rows: input_ids and completion_mask; the loss covers the completion only.
+
+    checkpoint_seconds: see resume.Checkpoints; None keeps none.
+    """
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
+    given = (training, model, seed, checkpoint_seconds, extra)
+    kept = fitting.checkpoints_of("sft", policy, [rows, validation], *given)
     config = SFTConfig(
         **arguments(training, model, seed, bool(validation)) | extra,
         max_length=None,  # rows that are too long were left out: cutting would cut EOS
@@ -105,9 +112,9 @@ def fit_sft(
         processing_class=tokenizer,
     )
     with scoring_labels_only():
-        trainer.train()
+        log = fitting.fit("sft", trainer, kept)
     distributed.leave(trainer, policy)
-    return tidy(trainer.state.log_history)
+    return tidy(log)
 
 
 def fit_dpo(
@@ -117,12 +124,15 @@ def fit_dpo(
     training: Training,
     model: Model,
     seed: int,
+    checkpoint_seconds: float | None = None,
     **science: Any,
 ) -> list[dict[str, float]]:
     """DPO in place. rows: prompt_ids, chosen_ids, rejected_ids.
 
     policy is the SFT adapter, trainable; TRL copies it to a frozen adapter `ref`, which is
-    the reference. science: beta, loss_type and what else DPOConfig takes.
+    the reference. It is asked once per pair, but in every step where there are several ranks:
+    none of them has all rows. checkpoint_seconds: see resume.Checkpoints; None keeps none.
+    science: beta, loss_type and what else DPOConfig takes.
     """
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
@@ -133,6 +143,8 @@ def fit_dpo(
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset
 
+    own = (training, model, seed, checkpoint_seconds, science)
+    kept = fitting.checkpoints_of("dpo", policy, [rows], *own)
     given = arguments(training, model, seed) | {"eval_strategy": "no"} | science
     trainer = EncodedDPOTrainer(
         model=policy,
@@ -141,9 +153,11 @@ def fit_dpo(
         processing_class=tokenizer,
     )
     with scoring_labels_only():
-        trainer.train()
+        if not distributed.is_rank():
+            reference.ask_once(trainer, fitting.remembered(kept).get("reference"))
+        log = fitting.fit("dpo", trainer, kept)
     distributed.leave(trainer, policy)
-    return tidy(trainer.state.log_history)
+    return tidy(log)
 
 
 def fit_regressor(
@@ -154,8 +168,12 @@ def fit_regressor(
     validation: list[dict[str, Any]],
     training: Training,
     seed: int,
+    checkpoint_seconds: float | None = None,
 ) -> list[dict[str, float]]:
-    """Train a score head and its adapter in place. rows: input_ids, labels and weight."""
+    """Train a score head and its adapter in place. rows: input_ids, labels and weight.
+
+    checkpoint_seconds: see resume.Checkpoints; None keeps none.
+    """
     from datasets import Dataset
     from transformers import Trainer, TrainingArguments
 
@@ -172,6 +190,8 @@ def fit_regressor(
             loss = (weights * (outputs.logits.float()[:, 0] - labels) ** 2).mean()
             return (loss, outputs) if return_outputs else loss
 
+    given = (training, model, seed, checkpoint_seconds, {})
+    kept = fitting.checkpoints_of("verifier", regressor, [rows, validation], *given)
     config = TrainingArguments(
         **arguments(training, model, seed, bool(validation)),
         remove_unused_columns=False,
@@ -185,9 +205,9 @@ def fit_regressor(
         data_collator=partial(collate, tokenizer),
         processing_class=tokenizer,
     )
-    trainer.train()
+    log = fitting.fit("verifier", trainer, kept)
     distributed.leave(trainer, regressor)
-    return tidy(trainer.state.log_history)
+    return tidy(log)
 
 
 def collate(tokenizer: Any, batch: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,15 +1,19 @@
 """How a model is asked: blank texts are not shown to it, and no pair is shown twice."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from stages.pure.metrics import Value
 from stages.pure.scoring import is_blank, model_values
+from stages.runtime import checkpoints, processor, sources, store
+from stages.runtime.profile import Encoder, Model, Student
 
 Asked = TypeVar("Asked")
+BATCH = 512  # texts that are scored, and kept, together
 
 
 def ask_said(texts: pd.DataFrame, ask: Callable[[pd.DataFrame], np.ndarray]) -> list[Value]:
@@ -21,20 +25,42 @@ def ask_said(texts: pd.DataFrame, ask: Callable[[pd.DataFrame], np.ndarray]) -> 
     return model_values(numbers, blank)
 
 
+def kept_by(module: str, folder: Path, how: Encoder | Student | Model, **parts: Any) -> str:
+    """A digest of all but the text that can change what a scorer says: for the store of rows.
+
+    module: of the scorer, with all that it imports; folder: of its model; how: what reads.
+    """
+    return store.digest_of(
+        code=sources.code_digest(module),
+        folder=checkpoints.model_digest(folder),
+        machine=processor.identity(how.dtype, how.device, how.threads),
+        **parts,
+    )
+
+
 def score_distinct(
     score: Callable[[list[Asked], list[str]], np.ndarray],
     asked: Sequence[Asked],
     explanations: Sequence[str],
+    kind: str = "",
+    same: str = "",
 ) -> np.ndarray:
-    """`score` of each pair (n,), asked once per distinct pair, in sorted order.
+    """`score` of each pair (n,), NaN where it has none; each distinct pair is asked once.
 
-    So the values do not depend on the order of the rows. Raises ValueError if `score`
+    kind, same: of the row store (kept_by); nothing is kept without them. The values must not
+    depend on the order of the rows, nor on which are asked together. Raises ValueError if `score`
     returns another number of values than it was asked for.
     """
+
+    def compute(pairs: list[tuple[Asked, str]]) -> list[float | None]:
+        values = score([a for a, _ in pairs], [b for _, b in pairs])
+        return [float(value) if np.isfinite(value) else None for value in values]
+
     pairs = list(zip(asked, explanations, strict=True))
-    if not pairs:
-        return np.empty(0)
-    distinct = sorted(set(pairs))  # type: ignore[type-var]
-    values = score([a for a, _ in distinct], [b for _, b in distinct])
-    of_pair = dict(zip(distinct, values, strict=True))
-    return np.array([of_pair[pair] for pair in pairs], dtype=float)
+    if kind:
+        values = store.remembered(kind, same, pairs, compute, BATCH)
+    else:
+        distinct = sorted(set(pairs))  # type: ignore[type-var]
+        of_pair = dict(zip(distinct, compute(distinct) if distinct else [], strict=True))
+        values = [of_pair[pair] for pair in pairs]
+    return np.array(values, dtype=float)

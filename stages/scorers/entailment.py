@@ -12,7 +12,7 @@ import pandas as pd
 from stages.pure import metrics, scoring
 from stages.pure.metrics import Value
 from stages.runtime import alignment
-from stages.scorers.asking import ask_said, score_distinct
+from stages.scorers.asking import ask_said, kept_by, score_distinct
 
 FOLDER = Path("models/entailment")
 MODELS = (FOLDER,)
@@ -20,8 +20,10 @@ MODELS = (FOLDER,)
 
 def probabilities(claims: list, explanations: list[str], is_bare: bool = False) -> np.ndarray:
     """P(explanation entails claim) (n,), 0..1. is_bare: the claim is the option alone."""
-    entailed = partial(alignment.load(FOLDER).probabilities, is_bare=is_bare)
-    return score_distinct(entailed, claims, explanations)
+    scorer = alignment.load(FOLDER)
+    entailed = partial(scorer.probabilities, is_bare=is_bare)
+    same = kept_by(__name__, FOLDER, scorer.encoder, is_bare=is_bare)
+    return score_distinct(entailed, claims, explanations, "entailment", same)
 
 
 def entailment(texts: pd.DataFrame, is_bare: bool = False) -> list[Value]:

@@ -7,11 +7,14 @@ belongs to the reward). 1/options for a text that speaks for no option.
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from stages.pure import masking, prompts, solving
 from stages.pure.metrics import Value
-from stages.runtime import solver
+from stages.pure.scoring import rows_of
+from stages.runtime import solver, store
+from stages.scorers.asking import BATCH, ask_said, kept_by
 
 FOLDER = Path("models/solver")
 MODELS = (FOLDER,)
@@ -19,17 +22,24 @@ MODELS = (FOLDER,)
 
 def recoverability(texts: pd.DataFrame) -> list[Value]:
     """P(key | masked explanation) of the solver, one per row."""
-    rows = texts.to_dict("records")
-    said = [row for row in rows if row["explanation"].strip()]
-    masked = [masking.mask(row["explanation"], masking.options_of(row)) for row in said]
-    options = [tuple(prompts.options(row)) for row in said]
-    likely = solver.load(FOLDER).probabilities(options, masked)
-    values = (
-        Value(float(found[solving.place_of_key(row)]))
-        for found, row in zip(likely, said, strict=True)
-    )
-    empty = Value(None, "empty_text")
-    return [next(values) if row["explanation"].strip() else empty for row in rows]
+    reader = solver.load(FOLDER)
+    same = kept_by(__name__, FOLDER, reader.encoder)
+
+    def compute(asked: list[tuple[tuple[str, ...], str]]) -> list[list[float]]:
+        found = reader.probabilities([options for options, _ in asked], [text for _, text in asked])
+        return [likely.tolist() for likely in found]
+
+    def ask(said: pd.DataFrame) -> np.ndarray:
+        rows = rows_of(said)
+        asked = [
+            (tuple(prompts.options(row)), masking.mask(row["explanation"], masking.options_of(row)))
+            for row in rows
+        ]
+        likely = store.remembered("recoverability", same, asked, compute, BATCH)
+        keys = (solving.place_of_key(row) for row in rows)
+        return np.array([of[key] for of, key in zip(likely, keys, strict=True)])
+
+    return ask_said(texts, ask)
 
 
 SCORERS = {"recoverability": recoverability}

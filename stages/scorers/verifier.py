@@ -8,7 +8,7 @@ import pandas as pd
 
 from stages.pure.metrics import Value
 from stages.pure.scoring import NOT_TRAINED_ON
-from stages.runtime import classifiers
+from stages.runtime import classifiers, sources, store
 from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.classifiers import Classifier
 from stages.scorers.asking import ask_said, score_distinct
@@ -41,9 +41,17 @@ def ratings(
         asked = np.flatnonzero((folds == fold) | (folds == NOT_TRAINED_ON)).tolist()
         if asked:
             columns = [prompts[i] for i in asked], [explanations[i] for i in asked]
-            by_fold[fold, asked] = score_distinct(half.ratings, *columns)
+            by_fold[fold, asked] = score_distinct(half.ratings, *columns, *kept(half))
     # a mean with a NaN is NaN: half a verifier is not the verifier
     return np.where(folds == 0, by_fold[0], np.where(folds == 1, by_fold[1], by_fold.mean(axis=0)))
+
+
+def kept(half: Classifier) -> tuple[str, str]:
+    """Kind and key of a half's numbers in the row store; of one that is not saved, nothing."""
+    if not half.identity:
+        return "", ""
+    code = sources.code_digest(__name__)
+    return "verifier", store.digest_of(half=half.identity, code=code)
 
 
 def verifier(texts: pd.DataFrame) -> list[Value]:

@@ -8,7 +8,7 @@ import pandas as pd
 from schemas.errors import InputError
 from stages.pure.catalogue import nearest
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import checkpoints
+from stages.runtime import checkpoints, resume
 from stages.runtime import training as trainers
 from stages.runtime.profile import Model, Training
 
@@ -72,7 +72,16 @@ def encode(
 def encoded_pairs(
     tokenizer: Any, questions: pd.DataFrame, pairs: pd.DataFrame, model: Model
 ) -> list[dict[str, Any]]:
-    """Questions, Preferences -> rows for DPO. Raises InputError if every pair is too long."""
+    """Questions, Preferences -> rows for DPO.
+
+    Raises InputError for no pairs, for pairs that are all too long, and for a pair of which
+    both texts are the same tokens: it says nothing about what is better.
+    """
+    if pairs.empty:
+        raise InputError(
+            "data/preferences.parquet: 0 pairs, nothing to tune on. Run `dvc repro "
+            "build_preferences`."
+        )
     asked = distinct_questions(questions).to_dict("records")
     prompts = {row["question_id"]: render_prompt(row) for row in asked}
     rows = encode(tokenizer, pairs, prompts, model)
@@ -80,6 +89,12 @@ def encoded_pairs(
         raise InputError(
             f"stages/profiles: model.max_length {model.max_length} is shorter than each of "
             f"{len(pairs)} pairs of data/preferences.parquet. Raise it."
+        )
+    tied = sum(row["chosen_ids"] == row["rejected_ids"] for row in rows)
+    if tied:
+        raise InputError(
+            f"data/preferences.parquet: in {tied} of {len(rows)} pairs chosen and rejected are the "
+            "same to the model. Run `dvc repro build_preferences`."
         )
     return rows
 
@@ -93,6 +108,7 @@ def train(
     model: Model,
     seed: int,
 ) -> list[dict[str, float]]:
-    """DPO of `policy` (its trainable adapter) in place; the log."""
+    """DPO of `policy` (its trainable adapter) in place; the log. A killed training goes on."""
     science = {name: value for name, value in asdict(settings).items() if value is not None}
+    science["checkpoint_seconds"] = resume.SECONDS
     return trainers.fit_dpo(policy, tokenizer, rows, training, model, seed, **science)

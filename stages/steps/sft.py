@@ -8,7 +8,7 @@ import pandas as pd
 from schemas.errors import InputError
 from stages.pure.prompts import render_prompt
 from stages.pure.refinements import refinements
-from stages.runtime import checkpoints
+from stages.runtime import checkpoints, resume
 from stages.runtime import training as trainers
 from stages.runtime.profile import Model, Training
 
@@ -81,7 +81,9 @@ def lessons(questions: pd.DataFrame, settings: Settings, tokenizer: Any, model: 
 def train(
     taught: Lessons, tokenizer: Any, model: Model, training: Training, seed: int
 ) -> tuple[Any, list[dict[str, float]]]:
-    """A policy with a new adapter, trained; and its log."""
+    """A policy with a new adapter, trained; and its log. A killed training goes on."""
     policy = trainers.fresh_lora(checkpoints.load_base(model), model, seed)
-    log = trainers.fit_sft(policy, tokenizer, taught.rows, taught.validation, training, model, seed)
+    tables = taught.rows, taught.validation
+    given = training, model, seed, resume.SECONDS
+    log = trainers.fit_sft(policy, tokenizer, *tables, *given)
     return policy, log
