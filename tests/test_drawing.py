@@ -246,7 +246,7 @@ def test_random_numbers_are_those_of_the_seed_and_even():
     assert (uniform(row, 20000) == numbers).all()
     assert (uniform(replace(row, prompt=[2, 3]), 100) == numbers[:100]).all()
     assert not (uniform(replace(row, seed=6), 100) == numbers[:100]).any()
-    assert (0 <= numbers).all()
+    assert (numbers >= 0).all()
     assert (numbers < 1).all()
     tenths = np.histogram(numbers, bins=10, range=(0, 1))[0] / len(numbers)
     assert np.abs(tenths - 0.1).max() < 0.01  # five deviations are .0106

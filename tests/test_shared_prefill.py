@@ -1,4 +1,4 @@
-"""Answers in batches: each is bit by bit what it is alone, and greedy ones are transformers' own."""
+"""Answers in batches: each is bit by bit what it is alone; greedy ones are transformers'."""
 
 from collections.abc import Iterator
 from dataclasses import replace
