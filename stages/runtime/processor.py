@@ -3,11 +3,14 @@
 import functools
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from schemas.errors import InputError
 
 SMALLEST = 1 << 20  # multiplications from which the other library is worth a call from Python
+PAUSES: list[None] = []  # blocks of `rows_alone` that are open
 
 
 def halved(size: int, error: BaseException, of: str) -> int:
@@ -76,6 +79,27 @@ def prepare(threads: int) -> None:
         multiply_with_onednn()
 
 
+@contextmanager
+def rows_alone(model: Any) -> Iterator[None]:
+    """Within, a row that a model computes has the same bits whatever stands beside it.
+
+    Products are torch's default, for oneDNN is taken by size, and that counts the rows. In
+    float32 there is one thread: torch's attention over one query gives each thread a workspace,
+    only the first of which is aligned, so that a row's last bits hang on who computes it.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if model.dtype is torch.float32:
+        torch.set_num_threads(1)
+    PAUSES.append(None)
+    try:
+        yield
+    finally:
+        PAUSES.pop()
+        torch.set_num_threads(threads)
+
+
 @functools.cache
 def multiply_with_onednn() -> Any:
     """Register the products with torch's dispatcher, once per process."""
@@ -86,7 +110,7 @@ def multiply_with_onednn() -> Any:
     product = torch.ops.mkldnn._linear_pointwise.default
 
     def is_worth_it(a: Any, b: Any) -> bool:
-        if a.dtype is not torch.float32 or a.dim() != 2 or b.dim() != 2:
+        if PAUSES or a.dtype is not torch.float32 or a.dim() != 2 or b.dim() != 2:
             return False
         return bool(a.shape[0] * a.shape[1] * b.shape[1] >= SMALLEST)
 

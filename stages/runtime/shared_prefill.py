@@ -4,7 +4,8 @@ What an answer is does not depend on the others (tests/test_shared_prefill.py, b
 shape of its attention follows from its own prompt's length and its own step alone: prompts are
 padded to a multiple of LENGTH_STEP and grouped by that length, a group starts together, and the
 keys and values in use grow by LENGTH_STEP. From LEAST_ROWS rows on, a matrix product gives each
-row the same bits whatever stands beside it. Answers that have ended leave the batch.
+row the same bits whatever stands beside it; processor.rows_alone sees to the rest. Answers that
+have ended leave the batch.
 
 R = rows (answers in the making), P = prompts, S = tokens of a row, V = vocabulary.
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.runtime import processor
 from stages.runtime.drawing import Drawer, Request
 
 LENGTH_STEP = 32  # tokens
@@ -36,7 +38,7 @@ def decode(
     """
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), processor.rows_alone(model):
         for places in batches(requests, rows):
             yield from Batch(model, requests, places, max_new_tokens, ends).run()
 
