@@ -59,8 +59,8 @@ def fails(ask):
         return True
     return False
 
-big = 128  # 128 ** 3 products are more than processor.SMALLEST
-assert big ** 3 > processor.SMALLEST
+big = 128  # 160 x 144 weights are more than processor.SMALLEST
+assert 160 * 144 > processor.SMALLEST
 a, b, bias = torch.randn(big, 160), torch.randn(160, 144), torch.randn(144)
 """
 
@@ -150,7 +150,7 @@ assert [calls(ask) for ask in asks] == [0, 0, 0]
 """,
     "the smallest product that is worth a call": """
 less, more = torch.randn(64, 128), torch.randn(64, 128)
-width = processor.SMALLEST // (64 * 128)
+width = processor.SMALLEST // 128
 weight = torch.randn(128, width)
 prepare()
 assert calls(lambda: more @ weight) == 1
@@ -166,7 +166,7 @@ def ask():
     (said ** 2).mean().backward()
     return said.detach(), x.grad.clone(), down.weight.grad.clone(), up.weight.grad.clone()
 compare(near, ask)
-assert calls(ask) >= 4
+assert calls(ask) >= 2  # the gradients of the weights
 """,
     "operands without an element": """
 none = torch.randn(0, 160), torch.randn(128, 0), torch.randn(0, 144), torch.randn(160, 0)

@@ -9,8 +9,8 @@ from typing import Any
 
 from schemas.errors import InputError
 
-SMALLEST = 1 << 20  # multiplications from which the other library is worth a call from Python
-PAUSES: list[None] = []  # blocks of `rows_alone` that are open
+SMALLEST = 1 << 14  # weights from which the other library is worth a call from Python
+PAUSES: list[None] = []  # blocks of torchs_own_products that are open
 
 
 def halved(size: int, error: BaseException, of: str) -> int:
@@ -80,24 +80,16 @@ def prepare(threads: int) -> None:
 
 
 @contextmanager
-def rows_alone(model: Any) -> Iterator[None]:
-    """Within, a row that a model computes has the same bits whatever stands beside it.
+def torchs_own_products() -> Iterator[None]:
+    """Within, matrix products are torch's default, whatever `prepare` chose for this process.
 
-    Products are torch's default, for oneDNN is taken by size, and that counts the rows. In
-    float32 there is one thread: torch's attention over one query gives each thread a workspace,
-    only the first of which is aligned, so that a row's last bits hang on who computes it.
+    So a number does not hang on what else the process has computed before.
     """
-    import torch
-
-    threads = torch.get_num_threads()
-    if model.dtype is torch.float32:
-        torch.set_num_threads(1)
     PAUSES.append(None)
     try:
         yield
     finally:
         PAUSES.pop()
-        torch.set_num_threads(threads)
 
 
 @functools.cache
@@ -112,7 +104,8 @@ def multiply_with_onednn() -> Any:
     def is_worth_it(a: Any, b: Any) -> bool:
         if PAUSES or a.dtype is not torch.float32 or a.dim() != 2 or b.dim() != 2:
             return False
-        return bool(a.shape[0] * a.shape[1] * b.shape[1] >= SMALLEST)
+        # by the weights alone: how many rows there are must not decide what a row's bits are
+        return bool(a.shape[0] and b.shape[0] * b.shape[1] >= SMALLEST)
 
     def is_row(bias: Any, b: Any) -> bool:
         # the product reads a term of any other shape or stride as if it were one

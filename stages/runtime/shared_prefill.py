@@ -4,13 +4,13 @@ What an answer is does not depend on the others (tests/test_shared_prefill.py, b
 shape of its attention follows from its own prompt's length and its own step alone: prompts are
 padded to a multiple of LENGTH_STEP and grouped by that length, a group starts together, and the
 keys and values in use grow by LENGTH_STEP. From LEAST_ROWS rows on, a matrix product gives each
-row the same bits whatever stands beside it; processor.rows_alone sees to the rest. Answers that
-have ended leave the batch.
+row the same bits whatever stands beside it. Answers that have ended leave the batch.
 
 R = rows (answers in the making), P = prompts, S = tokens of a row, V = vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from stages.runtime import processor
 from stages.runtime.drawing import Drawer, Request
 
 LENGTH_STEP = 32  # tokens
+QUERIES, WIDE = 8, "peerwise_wide"  # see attending_wide
 LEAST_ROWS = 16  # of a matrix product; fewer are added in another order by some kernels
 PREFILL_TOKENS = 8192  # tokens of prompts that are read at once
 SHRINK_FRAC = 0.8  # share of rows still open from which on the others are taken out
@@ -38,9 +39,49 @@ def decode(
     """
     import torch
 
-    with torch.inference_mode(), processor.rows_alone(model):
+    with torch.inference_mode(), processor.torchs_own_products(), attending_wide(model):
         for places in batches(requests, rows):
             yield from Batch(model, requests, places, max_new_tokens, ends).run()
+
+
+@contextmanager
+def attending_wide(model: Any) -> Iterator[None]:
+    """Within, a row's one query is attended with as part of QUERIES equal ones.
+
+    torch's attention gives each thread a workspace behind that of the thread before; with
+    QUERIES queries, and S a multiple of 16, each begins on a cache line, as the first does.
+    Otherwise a row's last bits hang on the thread that computes it.
+    """
+    from transformers import AttentionInterface
+
+    usual = model.config._attn_implementation
+    AttentionInterface.register(WIDE, attention)
+    model.config._attn_implementation = WIDE
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = usual
+
+
+def attention(
+    module: Any, query: Any, key: Any, value: Any, mask: Any, scaling: float, **given: Any
+) -> tuple[Any, None]:
+    """`sdpa` of transformers; a single query (R, heads, 1, D) is repeated. See attending_wide."""
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if query.shape[2] > 1:
+        found, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **given)
+        return found, None
+    rows, heads, _, width = query.shape
+    groups = heads // key.shape[1]  # heads that share keys and values
+    wide = query.reshape(rows, -1, groups, width)
+    wide = wide.repeat(1, 1, -(-QUERIES // groups), 1)
+    wide = wide[:, :, : -(-groups // QUERIES) * QUERIES]
+    found = torch.nn.functional.scaled_dot_product_attention(
+        wide, key, value, attn_mask=mask.expand(-1, -1, wide.shape[2], -1), scale=scaling
+    )
+    return found[:, :, :groups].reshape(rows, 1, heads, width), None
 
 
 def room_of(prompt: Sequence[int]) -> int:
@@ -87,10 +128,11 @@ class Batch:
         own = [requests[place] for place in filled]
         self.room = room_of(own[0].prompt)
         self.answers: dict[int, list[int]] = {place: [] for place in places}
-        self.cache = empty_cache(model, len(own), self.room + max_new_tokens)
+        self.length = self.room + -(-max_new_tokens // LENGTH_STEP) * LENGTH_STEP
+        self.cache = empty_cache(model, len(own), self.length)
         self.read(own)
         sizes = torch.tensor([len(request.prompt) - 1 for request in own], device=model.device)
-        whole = torch.arange(self.room + max_new_tokens, device=model.device)
+        whole = torch.arange(self.length, device=model.device)
         hidden = (whole >= sizes[:, None]) & (whole < self.room)  # the prompt's padding
         self.mask = torch.zeros(hidden.shape, dtype=model.dtype, device=model.device)
         self.mask = self.mask.masked_fill(hidden, -torch.inf)[:, None, None]
@@ -149,7 +191,6 @@ class Batch:
         """Feed each row's last token; the next ones, int64 (R, 1)."""
         at = self.room + number
         used = self.room + (number // LENGTH_STEP + 1) * LENGTH_STEP
-        used = min(used, self.room + self.limit)
         self.cache.at, self.cache.used = at, used
         mask = self.mask[..., :used].clone()
         mask[..., at + 1 :] = -float("inf")
