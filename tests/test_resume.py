@@ -291,8 +291,8 @@ def test_a_manifest_names_every_file_with_size_and_digest(checkout: Path):
 def test_case_31_a_loss_that_is_no_number_stops_the_training_and_names_the_step(
     kind: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    absurd = {"learning_rate": 1e39, "warmup_frac": 0.0}  # no float32
-    monkeypatch.setattr(kinds, "SETTINGS", replace(kinds.SETTINGS, **absurd))
+    absurd = replace(kinds.SETTINGS, learning_rate=1e39, warmup_frac=0.0)  # no float32
+    monkeypatch.setattr(kinds, "SETTINGS", absurd)
     monkeypatch.setattr(kinds, "BASE", replace(kinds.BASE, adam_learning_rate=1e30))
     monkeypatch.setattr(kinds, "READING", replace(kinds.READING, adam_learning_rate=1e30))
     with pytest.raises(InputError, match=rf"{kind}: (loss|gradient) is \S+ at step [23]\. Lower"):
