@@ -197,13 +197,13 @@ def test_three_seeds_are_enough_to_say_nothing(
 
 def test_no_policy_answers_with_dropout_on(repeat: Repeat, monkeypatch: pytest.MonkeyPatch):
     asked: list[tuple[str, bool]] = []
-    generate = generation.generate
+    answers = generation.Writer.answers
 
-    def watched(policy: Any, *rest: Any) -> list[Generated]:
-        asked.append((rest[-1], policy.training))
-        return generate(policy, *rest)
+    def watched(writer: Any, prompts: Any, draws: Any, seed: int) -> list[list[Generated]]:
+        asked.extend((draw.name, writer.backend.model.training) for draw in draws)
+        return answers(writer, prompts, draws, seed)
 
-    monkeypatch.setattr(generation, "generate", watched)
+    monkeypatch.setattr(generation.Writer, "answers", watched)
     repeat([14], model=profile(lora_dropout=0.5)["model"])
     assert [label for label, _ in asked] == [
         *("explain sampled", "explain greedy"),
