@@ -10,7 +10,7 @@ from typing import Any
 from schemas.errors import InputError
 
 SMALLEST = 1 << 20  # multiplications from which the other library is worth a call from Python
-PAUSES: list[None] = []  # blocks of `rows_alone` that are open
+PAUSES: list[None] = []  # blocks of `usual_products` that are open
 
 
 def halved(size: int, error: BaseException, of: str) -> int:
@@ -57,7 +57,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that fewer rows at once would have worked."""
     from accelerate.utils.memory import should_reduce_batch_size
 
-    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
+    is_small = "bad_alloc" in str(error)  # of C++, for less than a tensor
+    return isinstance(error, MemoryError) or is_small or should_reduce_batch_size(error)
 
 
 def prepare(threads: int) -> None:
@@ -80,23 +81,33 @@ def prepare(threads: int) -> None:
 
 
 @contextmanager
-def rows_alone(model: Any) -> Iterator[None]:
-    """Within, a row that a model computes has the same bits whatever stands beside it.
+def usual_products() -> Iterator[None]:
+    """Within, products are torch's default, also after `prepare`.
 
-    Products are torch's default, for oneDNN is taken by size, and that counts the rows. In
-    float32 there is one thread: torch's attention over one query gives each thread a workspace,
-    only the first of which is aligned, so that a row's last bits hang on who computes it.
+    oneDNN is taken by size, and that counts the rows: a row's last bits would hang on how many
+    stand beside it.
     """
-    import torch
-
-    threads = torch.get_num_threads()
-    if model.dtype is torch.float32:
-        torch.set_num_threads(1)
     PAUSES.append(None)
     try:
         yield
     finally:
         PAUSES.pop()
+
+
+@contextmanager
+def one_thread(model: Any) -> Iterator[None]:
+    """Within, a model in float32 computes with one thread; other types keep theirs.
+
+    torch's attention over one query gives each thread a workspace, of which only the first is
+    aligned: with two, a row's last bits in float32 hang on which of them computes it.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if model.dtype is torch.float32 else threads)
+    try:
+        yield
+    finally:
         torch.set_num_threads(threads)
 
 

@@ -4,13 +4,14 @@ What an answer is does not depend on the others (tests/test_shared_prefill.py, b
 shape of its attention follows from its own prompt's length and its own step alone: prompts are
 padded to a multiple of LENGTH_STEP and grouped by that length, a group starts together, and the
 keys and values in use grow by LENGTH_STEP. From LEAST_ROWS rows on, a matrix product gives each
-row the same bits whatever stands beside it; processor.rows_alone sees to the rest. Answers that
-have ended leave the batch.
+row the same bits whatever stands beside it, if torch's default computes it, and in float32 with
+one thread (runtime/processor.py says why). Answers that have ended leave the batch.
 
 R = rows (answers in the making), P = prompts, S = tokens of a row, V = vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ def decode(
     """
     import torch
 
-    with torch.inference_mode(), processor.rows_alone(model):
+    alone = processor.usual_products(), processor.one_thread(model)
+    with torch.inference_mode(), alone[0], alone[1]:
         for places in batches(requests, rows):
             yield from Batch(model, requests, places, max_new_tokens, ends).run()
 
@@ -112,14 +114,14 @@ class Batch:
             ids = np.zeros((len(part), self.room), dtype=np.int64)
             for row, prompt in enumerate(part):
                 ids[row, : len(prompt)] = prompt
-            self.cache.filling = [rows_of[prompt] for prompt in part]
+            self.cache.now.filling = [rows_of[prompt] for prompt in part]
             # no mask: a prompt does not see what stands behind it
             self.model.get_decoder()(
                 input_ids=torch.from_numpy(ids).to(self.model.device),
                 past_key_values=self.cache,
                 use_cache=True,
             )
-        self.cache.filling = None
+        self.cache.now.filling = None
 
     def run(self) -> Iterator[Finished]:
         """Step by step until every answer has ended."""
@@ -150,7 +152,7 @@ class Batch:
         at = self.room + number
         used = self.room + (number // LENGTH_STEP + 1) * LENGTH_STEP
         used = min(used, self.room + self.limit)
-        self.cache.at, self.cache.used = at, used
+        self.cache.now.at, self.cache.now.used = at, used
         mask = self.mask[..., :used].clone()
         mask[..., at + 1 :] = -float("inf")
         logits = self.model(
@@ -177,11 +179,19 @@ class Batch:
         self.drawer.keep(index)
 
 
+@dataclass
+class Now:
+    """What a cache is to do with the keys and values that it is given next."""
+
+    filling: list[list[int]] | None = None  # a prefill: the rows of each prompt
+    at: int = 0  # a step: where its one token goes
+    used: int = 0  # and how many are handed over
+
+
 def empty_cache(model: Any, rows: int, length: int) -> Any:
     """Keys and values of all layers, (R, heads, length, D) each.
 
-    A prefill (`filling`: the rows of each prompt) copies a prompt's keys and values to its rows;
-    a step writes at `at` and hands over the first `used`.
+    A prefill copies a prompt's keys and values to its rows; a step adds a token to each.
     """
     from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -194,11 +204,11 @@ def empty_cache(model: Any, rows: int, length: int) -> Any:
 
         is_sliding = False
 
-        def __init__(self, cache: Any):
+        def __init__(self, now: Now):
             import torch
 
             super().__init__()
-            self.cache, self.is_initialized = cache, True
+            self.now, self.is_initialized = now, True
             given = {"dtype": model.dtype, "device": model.device}
             self.keys = torch.zeros((rows, heads, length, width), **given)
             self.values = torch.zeros((rows, heads, length, width), **given)
@@ -208,15 +218,15 @@ def empty_cache(model: Any, rows: int, length: int) -> Any:
 
         def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> Any:
             """Take new keys and values in; those to attend to."""
-            cache, at = self.cache, self.cache.at
-            if cache.filling is not None:
-                for given, own in zip(range(len(key_states)), cache.filling, strict=True):
+            at, used, filling = self.now.at, self.now.used, self.now.filling
+            if filling is not None:
+                for given, own in zip(range(len(key_states)), filling, strict=True):
                     self.keys[own, :, : key_states.shape[2]] = key_states[given]
                     self.values[own, :, : key_states.shape[2]] = value_states[given]
                 return key_states, value_states
             self.keys[:, :, at] = key_states[:, :, 0]
             self.values[:, :, at] = value_states[:, :, 0]
-            return self.keys[:, :, : cache.used], self.values[:, :, : cache.used]
+            return self.keys[:, :, :used], self.values[:, :, :used]
 
         def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
             """Only asked at a prefill."""
@@ -234,9 +244,9 @@ def empty_cache(model: Any, rows: int, length: int) -> Any:
         """The layers."""
 
         def __init__(self) -> None:
-            self.at, self.used = 0, 0
-            self.filling: list[list[int]] | None = None
-            super().__init__(layers=[Layer(self) for _ in range(config.num_hidden_layers)])
+            # layers know `now` and not the cache: a circle would outlive its batch in memory
+            self.now = Now()
+            super().__init__(layers=[Layer(self.now) for _ in range(config.num_hidden_layers)])
 
         def keep(self, index: Any) -> None:
             """Only these rows."""

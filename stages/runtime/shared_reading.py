@@ -2,7 +2,7 @@
 
 As in shared_prefill, a number does not depend on what is read beside it: prompts and texts are
 padded to multiples of a step, only those of one shape share a batch, and a matrix product has
-LEAST_ROWS rows at least.
+LEAST_ROWS rows at least and is torch's own.
 
 n = pairs of prompt and text, B = batch, T = tokens of a text, S = tokens of prompt and text,
 K = outputs of the head.
@@ -35,7 +35,7 @@ def read(
     if any(not text for _, text in pairs):
         raise ValueError("a pair without a text has no last token")
     left, found = sorted(set(pairs)), dict[Pair, np.ndarray]()
-    with torch.inference_mode():
+    with torch.inference_mode(), processor.usual_products():
         while left:
             try:
                 for rows, values in read_all(decoder, head, left, tokens):
