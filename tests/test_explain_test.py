@@ -96,9 +96,7 @@ def test_a_limit_takes_the_first_questions(asked: list[Request], run_stage: Stag
     assert set(run(run_stage, max_questions=2).question_id) == set(TEST[:2])
 
 
-def test_a_limit_of_zero_is_refused_and_not_taken_for_all(
-    asked: list[Request], run_stage: Stage
-):
+def test_a_limit_of_zero_is_refused_and_not_taken_for_all(asked: list[Request], run_stage: Stage):
     with pytest.raises(InputError, match="max_questions 0 takes none"):
         run(run_stage, max_questions=0)
 

@@ -136,9 +136,7 @@ def test_each_question_is_asked_once_per_temperature_in_the_words_of_training(
 # ---- students ------------------------------------------------------------------------------
 
 
-def test_students_texts_are_numbered_on_after_the_samples(
-    asked: list[Request], run_stage: Stage
-):
+def test_students_texts_are_numbered_on_after_the_samples(asked: list[Request], run_stage: Stage):
     found = run(run_stage)
     students = found[found.origin == "student"]
     train = course().query("split == 'train'")

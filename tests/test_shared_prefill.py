@@ -354,3 +354,25 @@ def test_answers_that_have_ended_are_not_computed_on(plain: Any, monkeypatch: py
         assert limit < LEAST_ROWS or limit < needed <= count
     assert rows[-1] * shared_prefill.SHRINK_FRAC < LEAST_ROWS
     assert len(rows) == max(map(len, found))
+
+
+def test_a_batch_leaves_memory_when_it_is_done(plain: Any, monkeypatch: pytest.MonkeyPatch):
+    import gc
+    import weakref
+
+    made: list[weakref.ref[Any]] = []
+    empty = shared_prefill.empty_cache
+
+    def watched(*given: Any) -> Any:
+        assert not any(known() for known in made), "the batch before is still there"
+        cache = empty(*given)
+        made.append(weakref.ref(cache.layers[0]))
+        return cache
+
+    monkeypatch.setattr(shared_prefill, "empty_cache", watched)
+    gc.disable()
+    try:
+        answers(plain, requests_for(prompts(12)), rows=16)
+    finally:
+        gc.enable()
+    assert len(made) > 2

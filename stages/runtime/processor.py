@@ -10,7 +10,7 @@ from typing import Any
 from schemas.errors import InputError
 
 SMALLEST = 1 << 14  # weights from which the other library is worth a call from Python
-PAUSES: list[None] = []  # blocks of torchs_own_products that are open
+PAUSES: list[None] = []  # blocks of `usual_products` that are open
 
 
 def halved(size: int, error: BaseException, of: str) -> int:
@@ -57,7 +57,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that fewer rows at once would have worked."""
     from accelerate.utils.memory import should_reduce_batch_size
 
-    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
+    is_small = "bad_alloc" in str(error)  # of C++, for less than a tensor
+    return isinstance(error, MemoryError) or is_small or should_reduce_batch_size(error)
 
 
 def prepare(threads: int) -> None:
@@ -80,7 +81,7 @@ def prepare(threads: int) -> None:
 
 
 @contextmanager
-def torchs_own_products() -> Iterator[None]:
+def usual_products() -> Iterator[None]:
     """Within, matrix products are torch's default, whatever `prepare` chose for this process.
 
     So a number does not hang on what else the process has computed before.
