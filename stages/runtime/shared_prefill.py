@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.runtime import processor
 from stages.runtime.drawing import Drawer, Request
 
 LENGTH_STEP = 32  # tokens
@@ -36,7 +37,7 @@ def decode(
     """
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), processor.usual_products():
         for places in batches(requests, rows):
             yield from Batch(model, requests, places, max_new_tokens, ends).run()
 

@@ -35,7 +35,7 @@ def read(
     if any(not text for _, text in pairs):
         raise ValueError("a pair without a text has no last token")
     left, found = sorted(set(pairs)), dict[Pair, np.ndarray]()
-    with torch.inference_mode():
+    with torch.inference_mode(), processor.usual_products():
         while left:
             try:
                 for rows, values in read_all(decoder, head, left, tokens):
