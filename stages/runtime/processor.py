@@ -1,16 +1,18 @@
 """Threads and matrix products of a process that computes on a CPU."""
 
+import contextlib
 import functools
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from schemas.errors import InputError
 
-SMALLEST = 1 << 14  # weights from which the other library is worth a call from Python
-PAUSES: list[None] = []  # blocks of `usual_products` that are open
+# Multiplications per row from which the other library is worth a call from Python. Rows do not
+# count: a text would have other last bits alone than among others.
+SMALLEST = 1 << 12
+is_left_to_torch = False  # see usual_products
 
 
 def halved(size: int, error: BaseException, of: str) -> int:
@@ -80,17 +82,18 @@ def prepare(threads: int) -> None:
         multiply_with_onednn()
 
 
-@contextmanager
+@contextlib.contextmanager
 def usual_products() -> Iterator[None]:
-    """Within, matrix products are torch's default, whatever `prepare` chose for this process.
+    """For the length of the block torch's default library computes, as in an unprepared process.
 
-    So a number does not hang on what else the process has computed before.
+    For what some processes compute beside an encoder and others without: it has the same bits.
     """
-    PAUSES.append(None)
+    global is_left_to_torch
+    before, is_left_to_torch = is_left_to_torch, True
     try:
         yield
     finally:
-        PAUSES.pop()
+        is_left_to_torch = before
 
 
 @functools.cache
@@ -103,10 +106,9 @@ def multiply_with_onednn() -> Any:
     product = torch.ops.mkldnn._linear_pointwise.default
 
     def is_worth_it(a: Any, b: Any) -> bool:
-        if PAUSES or a.dtype is not torch.float32 or a.dim() != 2 or b.dim() != 2:
+        if is_left_to_torch or a.dtype is not torch.float32 or a.dim() != 2 or b.dim() != 2:
             return False
-        # by the weights alone: how many rows there are must not decide what a row's bits are
-        return bool(a.shape[0] and b.shape[0] * b.shape[1] >= SMALLEST)
+        return bool(a.shape[0] and a.shape[1] * b.shape[1] >= SMALLEST)
 
     def is_row(bias: Any, b: Any) -> bool:
         # the product reads a term of any other shape or stride as if it were one
