@@ -467,8 +467,7 @@ print(json.dumps([[one.text for one in row] for row in found]))
 def in_child(rows: int, extra_mib: int) -> tuple[list[list[str]], str]:
     """The answers to 300 prompts by a process with so much more memory than it begins with."""
     command = [sys.executable, "-c", CHILD, str(rows), str(extra_mib)]
-    given = {"cwd": Path.cwd(), "capture_output": True, "text": True}
-    done = subprocess.run(command, **given, env=environment())
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr
     found: list[list[str]] = json.loads(done.stdout)
     return found, done.stderr

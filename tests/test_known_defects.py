@@ -184,7 +184,8 @@ def network() -> Any:
     import transformers
 
     torch.manual_seed(0)
-    sizes = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    sizes: dict[str, Any] = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64}
+    sizes |= {"num_hidden_layers": 1}
     sizes |= {"num_attention_heads": 2, "num_key_value_heads": 2, "initializer_range": 0.3}
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).eval()
 
@@ -255,8 +256,9 @@ COMMANDS = sorted((ROOT / "stages").glob("*.py"))
 
 def is_our_module_params(node: ast.AST) -> bool:
     """Whether it is `from stages.runtime import params`."""
-    is_from = isinstance(node, ast.ImportFrom) and node.module == "stages.runtime"
-    return is_from and "params" in {alias.name for alias in node.names}
+    if not isinstance(node, ast.ImportFrom) or node.module != "stages.runtime":
+        return False
+    return "params" in {alias.name for alias in node.names}
 
 
 def read_parameters(module: ast.Module) -> set[str]:

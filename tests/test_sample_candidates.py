@@ -94,7 +94,7 @@ PROMPTS = [
 def say(request: Request) -> Generated:
     """Which temperature and which question it is for."""
     place = PROMPTS.index(request.text)
-    heat = TEMPERATURES.index(request.decoding.temperature)
+    heat = TEMPERATURES.index(request.decoding.temperature or 0)
     return Generated(f"heat {heat} prompt {place}", 4, place != 0, request.seed)
 
 

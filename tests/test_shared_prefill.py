@@ -22,7 +22,8 @@ HOW = [
 VOCABULARY = 300
 STEPS = 12
 
-COMMON = {"vocab_size": VOCABULARY, "num_hidden_layers": 2, "max_position_embeddings": 512}
+COMMON: dict[str, Any] = {"vocab_size": VOCABULARY, "num_hidden_layers": 2}
+COMMON["max_position_embeddings"] = 512
 COMMON |= {"initializer_range": 0.1, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
 WIDTHS: dict[str, dict[str, Any]] = {
     "qwen": {"hidden_size": 192, "intermediate_size": 512, "head_dim": 32},
@@ -261,7 +262,7 @@ def test_answers_are_handed_over_as_they_finish(plain: Any):
     asked = requests_for(prompts(8, longest=20))
     whole = answers(plain, asked)
     ends = sorted({tokens[i] for i, tokens in enumerate(whole[:STEPS])})
-    sizes = []
+    sizes: list[int] = []
     for ended in decode(plain, asked, 64, STEPS, ends):
         lengths = {len(tokens) for _, tokens in ended}
         assert len(lengths) == 1  # those that ended with this step

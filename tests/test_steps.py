@@ -1,6 +1,6 @@
 """Steps that several stages take: what a seed changes, what is left out, what the oracle says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def test_a_long_validation_row_is_no_train_row_that_was_left_out():
 class Echo:
     """A backend that says the seed and the decoding with which it was asked."""
 
-    def run(self, requests: list[Request], _: int) -> Iterator[list[tuple[int, Generated]]]:
+    def run(self, requests: Sequence[Request], rows: int) -> Iterator[list[tuple[int, Generated]]]:
         for place, one in enumerate(requests):
             yield [(place, Generated(f"{one.seed} {one.decoding.temperature}", 3, True, one.seed))]
 
