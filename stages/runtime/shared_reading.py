@@ -68,8 +68,8 @@ def by_room(pairs: Sequence[Pair]) -> Iterator[tuple[list[tuple[int, ...]], list
     for pair in pairs:
         room = rooms.setdefault(rounded(len(pair[0]), PROMPT_STEP), {})
         room.setdefault(pair[0], []).append(pair)
-    for room, of_prompt in sorted(rooms.items(), reverse=True):
-        prompts, size = list(of_prompt), max(1, PROMPTS_AT_ONCE // room)
+    for length, of_prompt in sorted(rooms.items(), reverse=True):
+        prompts, size = list(of_prompt), max(1, PROMPTS_AT_ONCE // length)
         for start in range(0, len(prompts), size):
             part = prompts[start : start + size]
             yield part, [pair for prompt in part for pair in of_prompt[prompt]]
