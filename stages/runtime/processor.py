@@ -59,7 +59,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that fewer rows at once would have worked."""
     from accelerate.utils.memory import should_reduce_batch_size
 
-    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
+    is_small = "bad_alloc" in str(error)  # of C++, for less than a tensor
+    return isinstance(error, MemoryError) or is_small or should_reduce_batch_size(error)
 
 
 def prepare(threads: int) -> None:

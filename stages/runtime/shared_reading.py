@@ -66,10 +66,10 @@ def by_room(pairs: Sequence[Pair]) -> Iterator[tuple[list[tuple[int, ...]], list
     """Prompts of one padded length, as many as are read at once, and the pairs that have them."""
     rooms: dict[int, dict[tuple[int, ...], list[Pair]]] = {}
     for pair in pairs:
-        room = rooms.setdefault(rounded(len(pair[0]), PROMPT_STEP), {})
-        room.setdefault(pair[0], []).append(pair)
-    for length, of_prompt in sorted(rooms.items(), reverse=True):
-        prompts, size = list(of_prompt), max(1, PROMPTS_AT_ONCE // length)
+        same = rooms.setdefault(rounded(len(pair[0]), PROMPT_STEP), {})
+        same.setdefault(pair[0], []).append(pair)
+    for room, of_prompt in sorted(rooms.items(), reverse=True):
+        prompts, size = list(of_prompt), max(1, PROMPTS_AT_ONCE // room)
         for start in range(0, len(prompts), size):
             part = prompts[start : start + size]
             yield part, [pair for prompt in part for pair in of_prompt[prompt]]
