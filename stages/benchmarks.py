@@ -13,7 +13,6 @@ readings differ between equal runs.
     python -m stages.benchmarks --table reports/benchmarks.md  # of all files in reports/benchmarks
 """
 
-import difflib
 import json
 import math
 import tempfile
@@ -24,7 +23,7 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.errors import InputError
+from schemas.errors import InputError, nearest
 from stages.benches import catalogue, machine, measure, tables
 from stages.benches.measure import How
 from stages.runtime import artifacts
@@ -96,9 +95,9 @@ def known(name: str) -> str:
     """The id of a benchmark. Raises InputError for another name."""
     if (lower := name.lower()) in catalogue.BENCHES:
         return lower
-    nearest = difflib.get_close_matches(lower, catalogue.BENCHES, n=1, cutoff=0.4)
-    hint = f"Did you mean '{nearest[0]}'?" if nearest else "See --list."
-    raise InputError(f"{name}: there is no such benchmark. {hint}")
+    raise InputError(
+        f"{name}: there is no such benchmark. {nearest(lower, catalogue.BENCHES)} See --list."
+    )
 
 
 def written() -> list[dict[str, Any]]:

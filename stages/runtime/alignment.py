@@ -84,8 +84,9 @@ class Reader:
         for start in tqdm(starts, desc="read texts", unit="block", disable=None):
             block = new[start : start + BLOCK]
             read = self.embed(sorted({text for a, b in block for text in (*a, b)}))
-            for said, text in block:
-                self.rows[said, text] = agreement.features(said, text, read)
+            with heads.one_thread():  # small products: waking a second one takes longer
+                for said, text in block:
+                    self.rows[said, text] = agreement.features(said, text, read)
         width = agreement.FEATURES + self.model.config.hidden_size
         return np.array([self.rows[pair] for pair in pairs]).reshape(-1, width)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.runtime import agreement, alignment, checkpoints, encoder
+from stages.runtime import agreement, alignment, checkpoints, encoder, heads
 from stages.runtime.profile import Encoder
 
 Options = tuple[str, ...]  # the texts of a question's options, in order
@@ -69,7 +69,8 @@ def features(
         block = distinct[start : start + BLOCK]
         texts = {part for own, text in block for part in (*own, text) if part.strip()}
         read = reader.embed(sorted(texts))
-        found |= {(own, text): of_choice(own, text, read) for own, text in block}
+        with heads.one_thread():  # small products
+            found |= {(own, text): of_choice(own, text, read) for own, text in block}
     return [found[choice] for choice in choices]
 
 
