@@ -1,6 +1,7 @@
 """What every test can rely on: no network, nothing kept outside the test, the same numbers."""
 
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -47,6 +48,14 @@ def _own_tracking(monkeypatch: pytest.MonkeyPatch, mlflow_store: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("DVC_STAGE", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_store_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is made once for many tests has a store of its own, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PEERWISE_STORE", str(tmp_path_factory.getbasetemp() / "shared_store"))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ weights as they are saved and the log.
 """
 
 import json
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from tests import tiny_models
 from tests.tiny_models import BASE, MODEL, READING, STUDENT, TRAINING
 
 SEED = 5
+WARNINGS = "warnings.txt"
 OFTEN = 0.0  # seconds between checkpoints
 # 3 epochs of 4 updates; dropout, so that the random state counts; a log line per 5 updates
 SETTINGS = replace(TRAINING, batch_size=2, accumulation_steps=2, epochs=3)
@@ -149,10 +151,13 @@ def train(kind: str, target: Path, seconds: float | None = OFTEN) -> None:
     (target / "log.json").write_text(json.dumps(log))
 
 
-def in_folder(kind: str, target: Path, folder: Path, store: str, step: int | None) -> None:
-    """`train` in a new process; with `step` killed in that update."""
+def in_folder(
+    kind: str, target: Path, folder: Path, store: str, step: int | None, seconds: float | None
+) -> None:
+    """`train` in a new process; with `step` killed in that update. Warnings are in WARNINGS."""
     os.chdir(folder)
     os.environ["PEERWISE_STORE"] = store
+    logging.basicConfig(filename=WARNINGS, level=logging.WARNING, format="%(message)s", force=True)
     if step is not None:
         kill_in(step)
-    train(kind, target)
+    train(kind, target, seconds)

@@ -25,7 +25,6 @@ from stages.runtime import artifacts, bertscore
 from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.profile import Encoder
 from stages.scorers import entailment, judge, registry, verifier
-from stages.steps import truth
 from tests import invented
 
 HOW = Resampling(samples=200, level=0.95, seed=13)
@@ -172,6 +171,8 @@ def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         return np.array([float(len(text.split())) for text in texts])
 
     class Judge:
+        encoder = ENCODER
+
         def __init__(self, folder: Path) -> None:
             pass
 
@@ -433,53 +434,6 @@ def test_a_marker_of_the_encoder_is_plain_text_in_an_explanation():
     text = "The heart pumps blood."
     marked = bertscore.f1([text + " [SEP]"], [text], threads=1, device="cpu")
     assert marked[0] < 0.95  # as a special token it would weigh nothing
-
-
-# ---- the oracle ----------------------------------------------------------------------------
-
-FACT = {
-    "fact_id": "x1",
-    "topic": "t",
-    "question": "What sends blood around the body?",
-    "key": "the heart",
-    "distractor_1": "the lung",
-    "distractor_2": "the liver",
-    "distractor_3": "the skin",
-    "distractor_4": "the bone",
-    "statement": "blood is sent around the body by {option}",
-    "mechanism": "thick muscle squeezes its chambers in a steady rhythm",
-    "refutation": "the lung only takes in air",
-}
-
-
-def heart_question() -> pd.DataFrame:
-    question = invented.questions().query("question_id == 'q4'").head(1).copy()
-    question["stem"] = FACT["question"]
-    question["option_a"], question["option_b"] = FACT["key"], FACT["distractor_1"]
-    return question
-
-
-def test_the_oracle_knows_the_facts_and_says_where_it_has_none(tmp_path: Path):
-    pd.DataFrame([FACT]).to_csv(tmp_path / "facts_biology.csv", index=False)
-    facts = truth.read_facts(str(tmp_path))
-    good = "Blood is sent around the body by the heart. Thick muscle squeezes its chambers "
-    good += "in a steady rhythm."
-    bad = good.replace("the heart", "the lung")
-    questions = pd.concat([heart_question(), invented.questions().query("question_id == 'q5'")])
-    tables = [said("sft", ("q4", 0, good), ("q4", 1, bad), ("q4", 2, ""), ("q5", 0, good))]
-    texts = measurements.final_texts(questions, tables)
-    found = truth.ask_oracle(texts, facts)
-    assert found["oracle"] == [Value(1.0), Value(0.0), Value(0.0), Value(None, "no_fact")]
-    assert values(found["oracle_endorses_distractor"]) == [0.0, 1.0, 0.0, None]
-    assert values(found["oracle_has_mechanism"]) == [1.0, 1.0, 0.0, None]
-    without = truth.ask_oracle(texts, truth.read_facts(None))
-    assert without["oracle"] == [Value(None, "no_fact")] * 4
-    assert set(found) <= set(catalogue.METRICS)
-
-
-def test_a_folder_without_facts_is_an_error(tmp_path: Path):
-    with pytest.raises(InputError, match="no facts_"):
-        truth.read_facts(str(tmp_path))
 
 
 # ---- roles ---------------------------------------------------------------------------------

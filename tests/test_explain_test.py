@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,14 +11,17 @@ from schemas.explanations import Explanations
 from schemas.questions import Questions
 from stages import explain_test as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import artifacts, checkpoints, generation
-from stages.runtime.generation import Decoding, Generated
+from stages.runtime import artifacts, checkpoints
+from stages.runtime.drawing import Decoding, Request
+from stages.runtime.generation import Generated, row_seed
 from tests import tiny_models
-from tests.tiny_models import DECODING, Stage, course, reported
+from tests.tiny_models import DECODING, MODEL, Stage, course, reported
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
 TEST = [f"q{n}" for n in range(14, 20)]
+SAMPLED = Decoding(**DECODING)
+GREEDY = Decoding(**DECODING | {"temperature": None})
 
 
 def run(run_stage: Stage, item: str = "sft", max_questions: int | None = None) -> pd.DataFrame:
@@ -27,42 +29,48 @@ def run(run_stage: Stage, item: str = "sft", max_questions: int | None = None) -
     return artifacts.read(Explanations, item)
 
 
+PROMPTS = [
+    render_prompt(row)
+    for row in distinct_questions(course()).query("split == 'test'").to_dict("records")
+]
+
+
+def say(request: Request) -> Generated:
+    kind = "greedy" if request.decoding.temperature is None else "sampled"
+    place = PROMPTS.index(request.text)
+    return Generated(f"{kind} {place}", 2, place > 1, 7)
+
+
 @pytest.fixture
-def asked(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What `generate` was asked."""
-    calls: list[dict[str, Any]] = []
-
-    def generate(
-        _: Any, tokenizer: Any, prompts: Any, decoding: Decoding, *rest: Any
-    ) -> list[Generated]:
-        texts = [tokenizer.decode(ids) for ids in prompts]
-        calls.append({"prompts": texts, "decoding": decoding, "rest": rest})
-        kind = "greedy" if decoding.temperature is None else "sampled"
-        return [Generated(f"{kind} {i}", 2, i > 1, 7) for i in range(len(prompts))]
-
-    monkeypatch.setattr(generation, "generate", generate)
-    return calls
+def asked(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """What the policy was asked."""
+    return tiny_models.answer_with(monkeypatch, say)
 
 
 def test_each_test_question_is_asked_once_in_the_words_of_training(
-    asked: list[dict[str, Any]], run_stage: Stage
+    asked: list[Request], run_stage: Stage
 ):
     run(run_stage)
-    questions = distinct_questions(course()).query("split == 'test'").to_dict("records")
-    wanted = [f"<|user|>{render_prompt(row)}<|assistant|>" for row in questions]
-    assert [call["prompts"] for call in asked] == [wanted, wanted]
-    assert len(wanted) == 6  # two students wrote each
+    tokenizer = checkpoints.load_tokenizer(MODEL)
+    for how in (SAMPLED, GREEDY):
+        own = [request for request in asked if request.decoding == how]
+        assert [request.text for request in own] == PROMPTS
+        read = [tokenizer.decode(request.prompt) for request in own]
+        assert read == [f"<|user|>{text}<|assistant|>" for text in PROMPTS]
+    assert len(asked) == 2 * 6  # two students wrote each question
 
 
-def test_the_questions_are_answered_as_params_say_and_greedily(
-    asked: list[dict[str, Any]], run_stage: Stage
+def test_the_seed_of_an_answer_is_named_by_run_decoding_and_question(
+    asked: list[Request], run_stage: Stage
 ):
     run(run_stage)
-    greedy = DECODING | {"temperature": None}
-    assert [call["decoding"] for call in asked] == [Decoding(**DECODING), Decoding(**greedy)]
+    seeds = {(one.decoding, one.text): one.seed for one in asked}
+    assert seeds == {(GREEDY, text): 0 for text in PROMPTS} | {
+        (SAMPLED, text): row_seed(13, "explain sampled", text) for text in PROMPTS
+    }
 
 
-def test_an_answer_goes_to_its_question(asked: list[dict[str, Any]], run_stage: Stage):
+def test_an_answer_goes_to_its_question(asked: list[Request], run_stage: Stage):
     found = run(run_stage)
     assert found.question_id.tolist() == [name for name in TEST for _ in range(2)]
     assert found.decoding.tolist() == ["greedy", "sampled"] * 6
@@ -75,7 +83,7 @@ def test_an_answer_goes_to_its_question(asked: list[dict[str, Any]], run_stage: 
     assert set(found.training_seed) == {13}
 
 
-def test_what_the_stage_reports(asked: list[dict[str, Any]], run_stage: Stage):
+def test_what_the_stage_reports(asked: list[Request], run_stage: Stage):
     run(run_stage)
     assert reported("explain_test_sft") == {
         "questions_n": 6,
@@ -84,13 +92,11 @@ def test_what_the_stage_reports(asked: list[dict[str, Any]], run_stage: Stage):
     }
 
 
-def test_a_limit_takes_the_first_questions(asked: list[dict[str, Any]], run_stage: Stage):
+def test_a_limit_takes_the_first_questions(asked: list[Request], run_stage: Stage):
     assert set(run(run_stage, max_questions=2).question_id) == set(TEST[:2])
 
 
-def test_a_limit_of_zero_is_refused_and_not_taken_for_all(
-    asked: list[dict[str, Any]], run_stage: Stage
-):
+def test_a_limit_of_zero_is_refused_and_not_taken_for_all(asked: list[Request], run_stage: Stage):
     with pytest.raises(InputError, match="max_questions 0 takes none"):
         run(run_stage, max_questions=0)
 

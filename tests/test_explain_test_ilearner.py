@@ -1,6 +1,6 @@
 """ILearner: a true iteration of generator and verifier, and the best round kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from schemas.questions import Questions
 from stages import explain_test_ilearner as stage
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
 from stages.pure.scoring import NOT_TRAINED_ON
-from stages.runtime import artifacts, checkpoints, classifiers, generation
-from stages.runtime.generation import Generated
+from stages.runtime import artifacts, checkpoints, classifiers, generation, store
+from stages.runtime.drawing import Request
+from stages.runtime.generation import Generated, row_seed
 from stages.scorers import verifier
 from tests.tiny_models import Stage, course, reported
 
@@ -39,33 +40,32 @@ class Loop:
 
     ratings: dict[str, list[float]] = field(default_factory=dict)
     empty: set[str] = field(default_factory=set)  # texts that are not said
-    prompts: list[list[str]] = field(default_factory=list)  # of each call
-    labels: list[str] = field(default_factory=list)
+    asked: list[list[Request]] = field(default_factory=list)  # of each call
     rated: list[list[str]] = field(default_factory=list)
     folds: list[int] = field(default_factory=list)
     loaded: list[Path] = field(default_factory=list)  # verifiers
 
-    def load(self, folder: Path) -> str:
+    def load(self, folder: Path, onto: Any) -> str:
+        assert onto is not None
         self.loaded.append(folder)
         return HALVES
 
-    def generate(self, _: Any, tokenizer: Any, prompts: Any, *rest: Any) -> list[Generated]:
-        texts = [tokenizer.decode(ids) for ids in prompts]
-        self.prompts.append(
-            [t.removeprefix("<|user|>").removesuffix("<|assistant|>") for t in texts]
-        )
-        self.labels.append(rest[-1])
-        said = []
-        for text in texts:
-            (name,) = [q for q, row in QUESTIONS.items() if row["stem"] in text]
-            answer = f"{name} {self.round}"
-            said.append(Generated("" if answer in self.empty else answer, 2, True, 7))
-        return said
+    def run(self, requests: list[Request], _: int) -> Iterator[list[tuple[int, Generated]]]:
+        self.asked.append(requests)
+        for place, request in enumerate(requests):
+            (name,) = [q for q, row in QUESTIONS.items() if row["stem"] in request.text]
+            said = f"{name} {self.round}"
+            yield [(place, Generated("" if said in self.empty else said, 2, True, 7))]
+
+    @property
+    def prompts(self) -> list[list[str]]:
+        return [[request.text for request in call] for call in self.asked]
 
     @property
     def round(self) -> int:
-        decoding = self.labels[-1].split()[1].rstrip(",")
-        return sum(decoding in label for label in self.labels) - 1
+        """Of the last call: the calls before it of the same decoding."""
+        kinds = [call[0].decoding for call in self.asked]
+        return kinds.count(kinds[-1]) - 1
 
     def rate(
         self, halves: Any, prompts: list[str], texts: list[str], folds: np.ndarray
@@ -87,10 +87,10 @@ Run = Callable[..., pd.DataFrame]
 @pytest.fixture
 def loop(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Loop:
     made = Loop()
-    monkeypatch.setattr(generation, "generate", made.generate)
+    monkeypatch.setattr(generation.Local, "run", lambda _, *given: made.run(*given))
+    monkeypatch.setattr(store, "is_forgetful", True)  # an equal prompt is asked again
     monkeypatch.setattr(classifiers, "load_folds", made.load)
     monkeypatch.setattr(verifier, "ratings", made.rate)
-    monkeypatch.setattr(checkpoints, "load_policy", lambda *_: None)
     return made
 
 
@@ -113,8 +113,10 @@ def run(run_stage: Stage) -> Run:
 def test_the_first_round_asks_as_one_pass_does(loop: Loop, run: Run):
     run(rounds=1)
     assert loop.prompts == [[render_prompt(QUESTIONS[name]) for name in TEST]] * 2
-    # the seeds are named by the label: round 0 says what the SFT policy says in one pass
-    assert loop.labels == ["explain sampled", "explain greedy"]
+    sampled, greedy = loop.asked
+    # round 0 says what the SFT policy says in one pass
+    assert [r.seed for r in sampled] == [row_seed(13, "explain sampled", r.text) for r in sampled]
+    assert {r.seed for r in greedy} == {0}
 
 
 def test_a_later_round_shows_the_question_the_last_text_and_its_rating(loop: Loop, run: Run):
@@ -147,9 +149,12 @@ def test_the_verifier_is_read_once_for_all_rounds(loop: Loop, run: Run):
     assert loop.loaded == [Path("models/verifier_reward")]
 
 
-def test_every_round_draws_anew(loop: Loop, run: Run):
+def test_every_round_draws_anew_also_where_it_asks_the_same(loop: Loop, run: Run):
+    loop.ratings = {name: [NAN] for name in TEST}  # then each round asks the plain prompt
     run(rounds=4)
-    assert len(set(loop.labels)) == len(loop.labels) == 8
+    sampled = [request for call in loop.asked[:4] for request in call]
+    assert len({request.text for request in sampled}) == 6
+    assert len({request.seed for request in sampled}) == 24
 
 
 def test_a_question_is_done_when_its_rating_reaches_the_threshold(loop: Loop, run: Run):

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ ONCE = ["prepare_base", "train_verifier@reward", "train_students", "explain_test
 ONCE += ["explain_test_ilearner", "validate", "repeat_training", "evaluate"]
 LIMIT = 300.0  # seconds of one run; none takes nearly as long
 # Larger than the micro route, so that most moments fall into the work and not before it.
-LONGER = {
+LONGER: dict[str, dict[str, Any]] = {
     "params.yaml": {
         "sample_candidates.max_questions": 40,
         "sample_candidates.temperatures": [0.3, 0.5, 0.7, 0.9, 1.1, 1.3],

@@ -24,7 +24,8 @@ from schemas.scores import Scores
 from stages.pure import comparison, scoring
 from stages.pure.comparison import all_pairs
 from stages.pure.winrates import from_both_orders, verdicts
-from stages.runtime import artifacts, generation
+from stages.runtime import artifacts, shared_prefill
+from stages.runtime.drawing import Decoding, Request
 from stages.runtime.params import StageParams
 from stages.runtime.sheets import number
 from tests import invented
@@ -68,7 +69,7 @@ COVERED_BY = {
     ],
     "Strong-AI-Lab RL fork: unseeded evaluation at temperature 0.5": [
         "test_explain_test.py::test_the_same_seed_gives_the_same_bytes",
-        "test_generation.py::test_earlier_random_numbers_do_not_matter",
+        "test_shared_prefill.py::test_torchs_own_random_numbers_are_neither_used_nor_moved",
     ],
     "Strong-AI-Lab RL fork: errors become silent drops": [
         "test_score_candidates.py::test_every_text_has_a_row_of_every_scorer",
@@ -177,57 +178,46 @@ def test_no_score_is_read_out_of_a_text():
 # ---- every text at its place -------------------------------------------------------------
 
 
-class Echo:
-    """A policy and its tokenizer in one, which answers each prompt with the prompt itself."""
+def network() -> Any:
+    """A model with random weights."""
+    import torch
+    import transformers
 
-    device, pad_token_id, eos_token_id = "cpu", 0, 1
-
-    def __init__(self) -> None:
-        self.seeds: list[int] = []
-
-    def pad(self, rows: list[dict[str, list[int]]], **_: Any) -> Any:
-        import torch
-        from transformers import BatchEncoding
-
-        size = max(len(row["input_ids"]) for row in rows)
-        padded = [[0] * (size - len(row["input_ids"])) + row["input_ids"] for row in rows]
-        return BatchEncoding({"input_ids": torch.tensor(padded)})
-
-    def generate(self, input_ids: Any, **_: Any) -> Any:
-        import torch
-
-        self.seeds.append(torch.initial_seed())
-        return torch.cat([input_ids, input_ids, torch.ones(len(input_ids), 1).long()], dim=1)
-
-    def decode(self, ids: list[int], **_: Any) -> str:
-        return " ".join(str(i) for i in ids if i)
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64}
+    sizes |= {"num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2, "num_key_value_heads": 2, "initializer_range": 0.3}
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).eval()
 
 
-def answers(prompts: list[list[int]], batch_size: int) -> tuple[list[str], list[int]]:
-    echo, greedy = Echo(), generation.Decoding(None, 0, 1.0, 1.0)
-    found = generation.generate(echo, echo, prompts, greedy, batch_size, 9, 13, "x")
-    return [answer.text for answer in found], echo.seeds
+def answers(prompts: list[list[int]], how: Decoding, rows: int) -> list[list[int]]:
+    """Token ids, each prompt with a seed of its own."""
+    requests = [Request(prompt, how, seed=i) for i, prompt in enumerate(prompts)]
+    decoded = shared_prefill.decode(network(), requests, rows, max_new_tokens=9, ends=[])
+    found = dict(answer for ended in decoded for answer in ended)
+    return [found[i] for i in range(len(prompts))]
 
 
 @pytest.mark.parametrize("prompts_n", [1, 7, 8, 9])
 def test_the_last_prompts_are_answered_too(prompts_n: int):
     """Online-RLHF gen_hf2.py: integer division drops the prompts that fill no batch."""
     prompts = [[2 + i] * (1 + i % 3) for i in range(prompts_n)]
-    texts, _ = answers(prompts, batch_size=4)
-    assert texts == [" ".join(map(str, prompt)) for prompt in prompts]  # each to its own prompt
+    greedy = Decoding(None, 0, 1.0, 1.0)
+    found = answers(prompts, greedy, rows=4)
+    assert found == [answers([prompt], greedy, rows=4)[0] for prompt in prompts]
+    assert len({tuple(tokens) for tokens in found}) == prompts_n  # each to its own prompt
 
 
-def test_every_batch_of_an_evaluation_is_seeded():
+def test_every_answer_of_an_evaluation_is_seeded():
     """Strong-AI-Lab RL fork: the evaluation samples at temperature 0.5 without a seed."""
     import torch
 
-    prompts = [[2 + i] for i in range(9)]
+    prompts, how = [[2 + i % 3] for i in range(9)], Decoding(0.5, 0, 1.0, 1.0)
     torch.manual_seed(1)
-    _, first = answers(prompts, batch_size=4)
+    first = answers(prompts, how, rows=4)
     torch.manual_seed(2)
-    _, second = answers(prompts, batch_size=4)
-    assert first == second
-    assert len(set(first)) == 3
+    assert answers(prompts, how, rows=4) == first
+    assert len({tuple(tokens) for tokens in first}) == 9  # equal prompts have other seeds
 
 
 def test_two_policies_are_compared_by_question_and_not_by_position():
@@ -264,17 +254,35 @@ def test_no_stage_reads_what_it_writes():
 COMMANDS = sorted((ROOT / "stages").glob("*.py"))
 
 
-def read_parameters(path: Path) -> set[str]:
-    """x of every `params.x` and `run.params.x` in a module."""
+def is_our_module_params(node: ast.AST) -> bool:
+    """Whether it is `from stages.runtime import params`."""
+    if not isinstance(node, ast.ImportFrom) or node.module != "stages.runtime":
+        return False
+    return "params" in {alias.name for alias in node.names}
+
+
+def read_parameters(module: ast.Module) -> set[str]:
+    """x of every `run.params.x`, and of `params.x` unless `params` is our module."""
+    nodes = [*ast.walk(module)]
+    is_module = any(is_our_module_params(node) for node in nodes)
     return {
         node.attr
-        for node in ast.walk(tree(path.relative_to(ROOT)))
+        for node in nodes
         if isinstance(node, ast.Attribute)
         and (
             (isinstance(node.value, ast.Attribute) and node.value.attr == "params")
-            or (isinstance(node.value, ast.Name) and node.value.id == "params")
+            or (isinstance(node.value, ast.Name) and node.value.id == "params" and not is_module)
         )
     }
+
+
+def test_parameters_are_found_and_the_module_of_that_name_is_none():
+    reading = "a = run.params.one, params.two, other.three"
+    assert read_parameters(ast.parse(reading)) == {"one", "two"}
+    imported = "from stages.runtime import params\n" + reading
+    assert read_parameters(ast.parse(imported)) == {"one"}
+    a_class = "from stages.runtime.params import StageParams\n" + reading
+    assert read_parameters(ast.parse(a_class)) == {"one", "two"}
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
@@ -287,7 +295,7 @@ def test_a_stage_reads_only_parameters_that_it_declares(path: Path):
     if declared is None or not issubclass(declared, StageParams):
         return
     own = {field.name for field in fields(declared)}
-    assert read_parameters(path) - own - {"fill"} == set()  # fill: of the module `params`
+    assert read_parameters(tree(path.relative_to(ROOT))) <= own
 
 
 SECRET = re.compile(r"(?:^|_|-)(?:key|token|secret|password)s?(?:$|_|-)", re.I)

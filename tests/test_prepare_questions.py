@@ -156,6 +156,42 @@ def test_tiers_only_narrow_the_sft_rows(raw: Path):
     assert found.is_sft_row.tolist() == [True, False, False, False]
 
 
+def test_an_untaught_course_changes_no_row_of_the_others(raw: Path):
+    write_a(raw, {"question": "Which metal burns yellow?"}, {"question": "What is rust?"})
+    before = prepared()
+    assert before.is_training_row.all()
+    later = [
+        ROW_A | {"id": str(i), "question": text, "explanation": LONG}
+        for i, text in enumerate(["Why is the sky blue?", "Which metal burns yellow?"], start=1)
+    ]
+    (raw / "b.csv").write_text(csv_text(COLUMNS_A, *later), encoding="utf-8")
+    exports = [*PARAMS.exports, {"course": "chem", "layout": "A", "file": "b.csv"}]
+    found = prepared(exports=exports, untaught_courses=["chem"])
+    assert found.groupby("course").is_training_row.agg(set).to_dict() == {
+        "bio": {True},
+        "chem": {False},
+    }
+    assert found[found.course == "bio"].to_dict("records") == before.to_dict("records")
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    ("untaught", "told"),
+    [
+        (["chem"], r"untaught_courses: 'chem' is no course of \['bio'\]\."),
+        (["bio", "zoo"], r"untaught_courses: 'zoo' is no course of"),
+        (["bio"], r"untaught_courses: no course of \['bio'\] is left to learn from"),
+    ],
+)
+def test_an_unknown_untaught_course_and_no_taught_one_are_refused(
+    raw: Path, untaught: list[str], told: str
+):
+    write_a(raw, {})
+    with pytest.raises(InputError, match=told) as error:
+        prepare(replace(PARAMS, untaught_courses=untaught))
+    assert str(error.value).startswith("params.yaml: prepare_questions")
+
+
 def test_no_identity_is_in_an_output(raw: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PEERWISE_USER_KEY", "a long random text")
     users = ["ada.l@uni.example", "ada.l@uni.example", "bob.b@uni.example", ""]

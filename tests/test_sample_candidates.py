@@ -13,9 +13,11 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages import sample_candidates as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import artifacts, checkpoints, generation
-from stages.runtime.generation import Decoding, Generated
+from stages.runtime import artifacts, checkpoints
+from stages.runtime.drawing import Decoding, Request
+from stages.runtime.generation import Generated, row_seed
 from stages.steps import candidates
+from tests import tiny_models
 from tests.tiny_models import MODEL, Stage, course, reported
 
 pytest_plugins = ["tests.tiny_fixtures"]
@@ -83,56 +85,58 @@ def test_the_choice_is_not_the_first_questions_of_the_table():
 # ---- samples -------------------------------------------------------------------------------
 
 
+PROMPTS = [
+    render_prompt(row)
+    for row in distinct_questions(course()).query("split == 'train'").to_dict("records")
+]
+
+
+def say(request: Request) -> Generated:
+    """Which temperature and which question it is for."""
+    place = PROMPTS.index(request.text)
+    heat = TEMPERATURES.index(request.decoding.temperature or 0)
+    return Generated(f"heat {heat} prompt {place}", 4, place != 0, request.seed)
+
+
 @pytest.fixture
-def asked(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What `generate` was asked; its answers say which call and which prompt they are for."""
-    calls: list[dict[str, Any]] = []
-
-    def generate(
-        _: Any, tokenizer: Any, prompts: Any, decoding: Decoding, *rest: Any
-    ) -> list[Generated]:
-        texts = [tokenizer.decode(ids) for ids in prompts]
-        calls.append({"prompts": texts, "decoding": decoding, "rest": rest})
-        n = len(calls)
-        return [Generated(f"call {n} prompt {i}", 4, i != 0, n) for i in range(len(prompts))]
-
-    monkeypatch.setattr(generation, "generate", generate)
-    return calls
+def asked(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """What the policy was asked."""
+    return tiny_models.answer_with(monkeypatch, say)
 
 
-def test_one_sample_per_temperature_with_its_index(asked: list[dict[str, Any]], run_stage: Stage):
+def test_one_sample_per_temperature_with_its_index(asked: list[Request], run_stage: Stage):
     found = run(run_stage)
     samples = found[found.origin == "sft"]
-    assert [call["decoding"].temperature for call in asked] == TEMPERATURES
-    assert {call["decoding"].top_k for call in asked} == {50}
-    assert {call["decoding"].top_p for call in asked} == {0.95}
-    assert {call["decoding"].repetition_penalty for call in asked} == {1.1}
+    assert {request.decoding for request in asked} == {
+        Decoding(temperature, 50, 0.95, 1.1) for temperature in TEMPERATURES
+    }
     for question_id, group in samples.groupby("question_id"):
         assert group.candidate_index.tolist() == [0, 1, 2]
         assert group.temperature.tolist() == TEMPERATURES
         place = TRAIN.index(str(question_id))
-        assert group.explanation.tolist() == [f"call {n} prompt {place}" for n in (1, 2, 3)]
-        assert group.seed.tolist() == [1, 2, 3]
+        assert group.explanation.tolist() == [f"heat {n} prompt {place}" for n in range(3)]
+        names = [f"sample {n}" for n in (1, 2, 3)]
+        assert group.seed.tolist() == [row_seed(13, name, PROMPTS[place]) for name in names]
         assert group.is_stopped.tolist() == [place != 0] * 3
 
 
 def test_each_question_is_asked_once_per_temperature_in_the_words_of_training(
-    asked: list[dict[str, Any]], run_stage: Stage
+    asked: list[Request], run_stage: Stage
 ):
     run(run_stage)
-    rows = distinct_questions(course()).query("split == 'train'").to_dict("records")
-    wanted = [f"<|user|>{render_prompt(row)}<|assistant|>" for row in rows]
-    assert [call["prompts"] for call in asked] == [wanted] * 3
-    labels = {call["rest"][-1] for call in asked}
-    assert len(labels) == 3  # equal labels would give equal seeds
+    tokenizer = checkpoints.load_tokenizer(MODEL)
+    for temperature in TEMPERATURES:
+        own = [request for request in asked if request.decoding.temperature == temperature]
+        assert [request.text for request in own] == PROMPTS
+        read = [tokenizer.decode(request.prompt) for request in own]
+        assert read == [f"<|user|>{text}<|assistant|>" for text in PROMPTS]
+    assert len({request.seed for request in asked}) == len(asked) == 3 * 8
 
 
 # ---- students ------------------------------------------------------------------------------
 
 
-def test_students_texts_are_numbered_on_after_the_samples(
-    asked: list[dict[str, Any]], run_stage: Stage
-):
+def test_students_texts_are_numbered_on_after_the_samples(asked: list[Request], run_stage: Stage):
     found = run(run_stage)
     students = found[found.origin == "student"]
     train = course().query("split == 'train'")
@@ -149,14 +153,14 @@ def test_students_texts_are_numbered_on_after_the_samples(
 
 
 def test_texts_of_questions_that_are_not_sampled_are_no_candidates(
-    asked: list[dict[str, Any]], run_stage: Stage
+    asked: list[Request], run_stage: Stage
 ):
     found = run(run_stage, max_questions=3)
     assert set(found.question_id) == set(chosen(course(), 3))
     assert len(found) == 3 * (3 + 2)
 
 
-def test_what_the_stage_reports(asked: list[dict[str, Any]], run_stage: Stage):
+def test_what_the_stage_reports(asked: list[Request], run_stage: Stage):
     run(run_stage)
     assert reported("sample_candidates") == {
         "questions_n": 8,

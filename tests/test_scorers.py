@@ -14,11 +14,12 @@ from schemas.errors import InputError
 from stages.pure.claims import Claim
 from stages.pure.metrics import Value
 from stages.pure.scoring import texts_to_score, unseen
-from stages.runtime import alignment, classifiers, solver, students
+from stages.runtime import alignment, classifiers, solver, store, students
 from stages.runtime.checkpoints import BASE_DIR
 from stages.scorers import entailment, judge, registry, verifier
 from stages.scorers.asking import ask_said, score_distinct
 from tests import invented
+from tests.tiny_models import ENCODER, STUDENT
 
 OF_MODELS = ["verifier", "judge", "entailment", "entailment_upstream"]
 OF_MODELS += ["entailment_margin", "is_verbose"]
@@ -30,6 +31,8 @@ class Fake:
     """A scorer that remembers what it was asked. Its rating is the number of words."""
 
     asked: list[tuple[str, tuple[Any, str]]] = []  # noqa: RUF012 - reset by use_fakes
+    encoder = ENCODER
+    identity = ""  # its numbers are not kept
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -55,6 +58,8 @@ class Fake:
 class FakeSolver:
     """A solver that remembers what it was asked, and likes the last option most."""
 
+    encoder = ENCODER
+
     def probabilities(self, options: list[Any], explanations: list[str]) -> list[np.ndarray]:
         Fake.asked += [("models/solver", pair) for pair in zip(options, explanations, strict=True)]
         return [np.arange(1, len(own) + 1) / sum(range(1, len(own) + 1)) for own in options]
@@ -76,13 +81,16 @@ def fake_halves(folder: Path) -> dict[int, Any]:
 
 
 def use_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every scorer ask a Fake; nothing was asked yet."""
+    """Let every scorer ask a Fake; nothing was asked yet, and no answer is kept."""
     Fake.asked = []
+    monkeypatch.setattr(store, "is_forgetful", True)
     monkeypatch.setattr(classifiers, "load_folds", fake_halves)
     monkeypatch.setattr(alignment, "load", Fake)
     monkeypatch.setattr(solver, "load", lambda folder: FakeSolver())
     monkeypatch.setattr(students, "read_exam", lambda folder: students.Exam(0, []))
-    monkeypatch.setattr(students, "load_all", lambda folder: [FakeStudent()])
+    monkeypatch.setattr(students, "folders", lambda folder: [folder / "student_0"])
+    monkeypatch.setattr(students, "read_how", lambda folder: STUDENT)
+    monkeypatch.setattr(students, "load", lambda folder: FakeStudent())
 
 
 @pytest.fixture(autouse=True)
@@ -261,7 +269,7 @@ def entails(monkeypatch: pytest.MonkeyPatch) -> Entails:
         def probabilities(claims: list[Claim], texts: list[str], is_bare: bool) -> np.ndarray:
             return np.array([table[c[1], text] for c, text in zip(claims, texts, strict=True)])
 
-        scorer = SimpleNamespace(probabilities=probabilities)
+        scorer = SimpleNamespace(probabilities=probabilities, encoder=ENCODER)
         monkeypatch.setattr(alignment, "load", lambda folder: scorer)
 
     return told

@@ -1,8 +1,8 @@
 """Steps that several stages take: what a seed changes, what is left out, what the oracle says."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,9 +11,10 @@ from schemas.errors import InputError
 from schemas.explanations import Explanations
 from stages.pure import catalogue
 from stages.pure.metrics import Value
-from stages.pure.prompts import distinct_questions
-from stages.runtime import artifacts, checkpoints, generation
-from stages.runtime.generation import Decoding, Generated, Writer
+from stages.pure.prompts import distinct_questions, render_prompt
+from stages.runtime import artifacts, checkpoints
+from stages.runtime.drawing import Decoding, Request
+from stages.runtime.generation import Generated, Writer, row_seed
 from stages.steps import candidates, dpo, explaining, sft, truth
 from tests.tiny_models import DECODING, GENERATION, MODEL, course
 
@@ -63,23 +64,23 @@ def test_a_long_validation_row_is_no_train_row_that_was_left_out():
 # ---- sampling and explaining ---------------------------------------------------------------
 
 
+class Echo:
+    """A backend that says the seed and the decoding with which it was asked."""
+
+    def run(self, requests: Sequence[Request], rows: int) -> Iterator[list[tuple[int, Generated]]]:
+        for place, one in enumerate(requests):
+            yield [(place, Generated(f"{one.seed} {one.decoding.temperature}", 3, True, one.seed))]
+
+
 @pytest.fixture
-def writer(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Writer:
-    """Without a policy: it says the seed and the label that it was asked with."""
-
-    def generate(_: Any, tokenizer: Any, prompts: Any, *rest: Any) -> list[Generated]:
-        seed, label = rest[-2:]
-        return [Generated(f"{seed} {label} {i}", 3, True, seed) for i in range(len(prompts))]
-
-    monkeypatch.setattr(generation, "generate", generate)
-    return Writer(None, checkpoints.load_tokenizer(MODEL), MODEL, GENERATION)
+def writer(checkout: Path) -> Writer:
+    return Writer(Echo(), checkpoints.load_tokenizer(MODEL), MODEL, GENERATION, "weights")
 
 
 def test_a_training_seed_draws_its_own_samples_and_the_students_stay(writer: Writer):
     one, other = (candidates.candidates(writer, course(), SETTINGS, seed) for seed in (14, 15))
     ours, theirs = one.origin == "sft", other.origin == "sft"
-    assert one[ours].explanation.str.startswith("14 ").all()
-    assert other[theirs].explanation.str.startswith("15 ").all()
+    assert not set(one[ours].seed) & set(other[theirs].seed)
     pd.testing.assert_frame_equal(one[~ours], other[~theirs])
 
 
@@ -92,9 +93,11 @@ def test_a_policy_is_asked_alike_for_every_seed_and_its_rows_say_which(writer: W
     assert set(found.policy) == {"dpo"}
     assert set(found.training_seed) == {14}
     answers = {name: group.explanation.tolist() for name, group in found.groupby("decoding")}
+    prompts = [render_prompt(row) for row in asked().to_dict("records")]
+    seeds = [row_seed(14, "explain sampled", prompt) for prompt in prompts]
     assert answers == {
-        "sampled": ["14 explain sampled 0", "14 explain sampled 1"],
-        "greedy": ["14 explain greedy 0", "14 explain greedy 1"],
+        "sampled": [f"{seed} {HOW.temperature}" for seed in seeds],
+        "greedy": ["0 None", "0 None"],
     }
     both = pd.concat([found, explaining.explain(writer, asked(), HOW, "dpo", 15)])
     assert len(artifacts.validate(Explanations, both, Path("both"))) == 8

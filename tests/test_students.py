@@ -137,8 +137,9 @@ def test_softmax_by_hand():
 
 def test_a_saved_student_answers_alike(reader: Reader, tmp_path: Path):
     students.save(reader, tmp_path / "student_0")
-    (again,) = students.load_all(tmp_path)
-    assert again.how == STUDENT
+    (folder,) = students.folders(tmp_path)
+    again = students.load(folder)
+    assert again.how == students.read_how(folder) == STUDENT
     for found, wanted in zip(answers(again, CHOICES), answers(reader, CHOICES), strict=True):
         assert np.array_equal(found, wanted)
 
@@ -152,7 +153,7 @@ def test_a_hub_student_is_pinned_and_not_fetched(tmp_path: Path):
     (path,) = tmp_path.rglob("*.json")
     assert json.loads(path.read_text())["revision"] == "a" * 40
     with pytest.raises(InputError, match="owner/name"):
-        students.load_all(tmp_path)  # no network in a test
+        students.load(tmp_path / "student_0")  # no network in a test
 
 
 def test_a_hub_student_without_revision_is_refused(tmp_path: Path):

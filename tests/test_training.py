@@ -296,8 +296,9 @@ def test_only_the_tokens_of_the_answers_go_through_the_head(
 def rated(classifier: Classifier, weights: list[float]) -> list[dict[str, Any]]:
     rows = []
     for i, (asked, good, _) in enumerate(TEXTS):
-        row: dict[str, Any] = classifiers.encode_pair(classifier, asked, good) or {}
-        rows.append(row | {"labels": float(i) - 1.5, "weight": weights[i]})
+        prompt, text = classifiers.encode_pair(classifier, asked, good) or ((), ())
+        ids = [*prompt, *text]
+        rows.append({"input_ids": ids, "labels": float(i) - 1.5, "weight": weights[i]})
     return rows
 
 

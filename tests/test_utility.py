@@ -1,5 +1,6 @@
 """Student utility by hand: a language model whose answers are known."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from stages.pure.utility import Test as Exam
 from stages.runtime import students
 from stages.runtime.students import Exam as ExamOfFolder
 from stages.scorers import utility as scorer
-from tests.tiny_models import course
+from tests.tiny_models import STUDENT, course
 
 QUESTION: dict[Any, Any] = course().query("question_id == 'q00'").to_dict("records")[0]
 OTHER: dict[Any, Any] = course().query("question_id == 'q01'").to_dict("records")[0]
@@ -83,9 +84,15 @@ class Fake:
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> list[Fake]:
+def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Fake]:
     found = [Fake(), Fake()]
-    monkeypatch.setattr(students, "load_all", lambda folder: found)
+    places = {tmp_path / f"student_{i}": fake for i, fake in enumerate(found)}
+    for place in places:
+        place.mkdir()
+        (place / "weights").write_text(place.name)  # of another student
+    monkeypatch.setattr(students, "folders", lambda folder: [*places])
+    monkeypatch.setattr(students, "read_how", lambda folder: STUDENT)
+    monkeypatch.setattr(students, "load", places.__getitem__)
     monkeypatch.setattr(students, "read_exam", lambda folder: ExamOfFolder(1, [QUESTION, OTHER]))
     return found
 

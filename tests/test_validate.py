@@ -14,11 +14,12 @@ from schemas.questions import Questions
 from schemas.validations import Validations
 from stages import validate as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import agreement, alignment, artifacts, checkpoints, generation
+from stages.runtime import agreement, alignment, artifacts, checkpoints, generation, store
 from stages.runtime.alignment import Scorer
-from stages.runtime.generation import Decoding, Generated
+from stages.runtime.drawing import Decoding, Request
+from stages.runtime.generation import Generated, row_seed
 from tests import invented, tiny_models
-from tests.tiny_models import DECODING, ENCODER, Recorded, Stage, course, profile, reported
+from tests.tiny_models import DECODING, ENCODER, MODEL, Recorded, Stage, course, profile, reported
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -59,7 +60,11 @@ def values(policy: str, metric: str) -> list[float | None]:
 
 # ---- who is asked what ---------------------------------------------------------------------
 
-Asked = list[tuple[str, list[str], Decoding, int, str]]
+PROMPTS = [
+    render_prompt(row)
+    for row in distinct_questions(course()).query("split == 'validation'").to_dict("records")
+]
+Asked = list[tuple[str, Request]]  # by the name of the policy
 
 
 @pytest.fixture
@@ -67,14 +72,19 @@ def told(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> Callable[..., A
     """told(sft=[...], dpo=[...]): each policy then says so; what they were asked."""
     asked: Asked = []
     says: dict[str, list[Generated]] = {}
+    loaded: list[str] = []
+    load = stage.load_writer
 
-    def generate(policy: str, tokenizer: Any, prompts: Any, *rest: Any) -> list[Generated]:
-        texts = [tokenizer.decode(ids) for ids in prompts]
-        asked.append((policy, texts, rest[0], *rest[-2:]))
-        return says[policy]
+    def load_named(model: Any, size: Any, adapter: Path) -> Any:
+        loaded.append(adapter.name)
+        return load(model, size, adapter)
 
-    monkeypatch.setattr(generation, "generate", generate)
-    monkeypatch.setattr(checkpoints, "load_policy", lambda _, adapter: adapter.name)
+    def say(request: Request) -> Generated:
+        asked.append((loaded[-1], request))
+        return says[loaded[-1]][PROMPTS.index(request.text)]
+
+    monkeypatch.setattr(stage, "load_writer", load_named)
+    tiny_models.answer_with(monkeypatch, say)
 
     def prepare(**given: list[tuple[str, bool]]) -> Asked:
         for policy, answers in given.items():
@@ -93,16 +103,20 @@ def test_each_validation_question_is_asked_as_often_as_told_by_both_policies(
 ):
     asked = told(sft=[("a", True)] * 2, dpo=[("b", True)] * 2)
     validate(samples=3)
-    questions = distinct_questions(course()).query("split == 'validation'")
-    wanted = [f"<|user|>{render_prompt(row)}<|assistant|>" for row in questions.to_dict("records")]
-    # the label names the seeds: the two policies differ in their adapters alone
-    assert asked == [
-        (policy, wanted, Decoding(**DECODING), 13, f"validate {sample}")
+    # the name of the draw and the question fix the seed: the policies differ in weights alone
+    wanted = [
+        (policy, text, Decoding(**DECODING), row_seed(13, f"validate {sample}", text))
         for policy in ("sft", "dpo")
+        for text in PROMPTS
         for sample in (1, 2, 3)
     ]
+    found_asked = [(policy, one.text, one.decoding, one.seed) for policy, one in asked]
+    assert found_asked == wanted
+    tokenizer = checkpoints.load_tokenizer(MODEL)
+    read = {tokenizer.decode(request.prompt) for _, request in asked}
+    assert read == {f"<|user|>{text}<|assistant|>" for text in PROMPTS}
     found = artifacts.read(Validations)
-    assert found.question_id.unique().tolist() == questions.question_id.tolist() == ASKED
+    assert found.question_id.unique().tolist() == ASKED
     assert found.cluster_id.unique().tolist() == ["c12", "c13"]
     counts = found.groupby(["policy", "question_id", "metric"]).sample_index.agg(list)
     assert set(map(tuple, counts)) == {(0, 1, 2)}
@@ -163,15 +177,16 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_other_texts(
 ):
     training: list[bool] = []
     said: list[list[str]] = []
-    generate = generation.generate
+    answers = generation.Writer.answers
 
-    def watched(policy: Any, *rest: Any) -> list[Generated]:
-        training.append(policy.training)
-        answers = generate(policy, *rest)
-        said.append([answer.text for answer in answers])
-        return answers
+    def watched(writer: Any, *rest: Any) -> list[list[Generated]]:
+        training.append(writer.backend.model.training)
+        found = answers(writer, *rest)
+        said.extend([answer.text for answer in column] for column in zip(*found, strict=True))
+        return found
 
-    monkeypatch.setattr(generation, "generate", watched)
+    monkeypatch.setattr(generation.Writer, "answers", watched)
+    monkeypatch.setattr(store, "is_forgetful", True)  # the second run draws again
     dropout = profile(lora_dropout=0.5)["model"]
     recorded = validate(model=dropout)
     report = Path("reports/validate.json")

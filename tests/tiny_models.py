@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from schemas.questions import Questions
 from stages.pure.prompts import render_prompt
-from stages.runtime import base_model, checkpoints, classifiers, training
+from stages.runtime import base_model, checkpoints, classifiers, generation, training
 from stages.runtime.base_model import Base
+from stages.runtime.drawing import Request
+from stages.runtime.generation import Generated
 from stages.runtime.lessons import Reading
 from stages.runtime.profile import Encoder, Generation, Model, Student, Training
 from tests import invented
@@ -196,6 +199,21 @@ def make_encoder(folder: Path) -> None:
     )
     transformers.BertModel(config).save_pretrained(str(folder), safe_serialization=True)
     tokenizer.save_pretrained(str(folder))
+
+
+def answer_with(
+    monkeypatch: pytest.MonkeyPatch, say: Callable[[Request], Generated]
+) -> list[Request]:
+    """Let every policy of this process answer by `say`; the requests that it gets, in order."""
+    asked: list[Request] = []
+
+    def run(_: Any, requests: Any, rows: int) -> Any:
+        for place, request in enumerate(requests):
+            asked.append(request)
+            yield [(place, say(request))]
+
+    monkeypatch.setattr(generation.Local, "run", run)
+    return asked
 
 
 # ---- stages ------------------------------------------------------------------------------

@@ -231,11 +231,13 @@ def writing(policy: Any, tokenizer: Any, model: Model, size: Generation) -> Iter
 
     Its adapter is merged for the length of the block; then the weights are put back, bit by bit.
     """
+    import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     weights = f"{checkpoints.policy_digest(policy)}/merged"
     layers = [one for one in policy.modules() if isinstance(one, BaseTunerLayer)]
     kept = [one.get_base_layer().weight.detach().to("cpu", copy=True) for one in layers]
+    torch.set_num_threads(model.threads)  # as load_base does; an encoder may have set its own
     policy.eval()
     policy.merge_adapter()
     try:

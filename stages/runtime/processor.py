@@ -1,13 +1,18 @@
 """Threads and matrix products of a process that computes on a CPU."""
 
+import contextlib
 import functools
 import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from schemas.errors import InputError
 
-SMALLEST = 1 << 20  # multiplications from which the other library is worth a call from Python
+# Multiplications per row from which the other library is worth a call from Python. Rows do not
+# count: a text would have other last bits alone than among others.
+SMALLEST = 1 << 12
+is_left_to_torch = False  # see usual_products
 
 
 def halved(size: int, error: BaseException, of: str) -> int:
@@ -54,7 +59,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that fewer rows at once would have worked."""
     from accelerate.utils.memory import should_reduce_batch_size
 
-    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
+    is_small = "bad_alloc" in str(error)  # of C++, for less than a tensor
+    return isinstance(error, MemoryError) or is_small or should_reduce_batch_size(error)
 
 
 def prepare(threads: int) -> None:
@@ -76,6 +82,20 @@ def prepare(threads: int) -> None:
         multiply_with_onednn()
 
 
+@contextlib.contextmanager
+def usual_products() -> Iterator[None]:
+    """For the length of the block torch's default library computes, as in an unprepared process.
+
+    For what some processes compute beside an encoder and others without: it has the same bits.
+    """
+    global is_left_to_torch
+    before, is_left_to_torch = is_left_to_torch, True
+    try:
+        yield
+    finally:
+        is_left_to_torch = before
+
+
 @functools.cache
 def multiply_with_onednn() -> Any:
     """Register the products with torch's dispatcher, once per process."""
@@ -86,9 +106,9 @@ def multiply_with_onednn() -> Any:
     product = torch.ops.mkldnn._linear_pointwise.default
 
     def is_worth_it(a: Any, b: Any) -> bool:
-        if a.dtype is not torch.float32 or a.dim() != 2 or b.dim() != 2:
+        if is_left_to_torch or a.dtype is not torch.float32 or a.dim() != 2 or b.dim() != 2:
             return False
-        return bool(a.shape[0] * a.shape[1] * b.shape[1] >= SMALLEST)
+        return bool(a.shape[0] and a.shape[1] * b.shape[1] >= SMALLEST)
 
     def is_row(bias: Any, b: Any) -> bool:
         # the product reads a term of any other shape or stride as if it were one

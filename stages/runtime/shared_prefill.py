@@ -10,13 +10,17 @@ R = rows (answers in the making), P = prompts, S = tokens of a row, V = vocabula
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from stages.runtime import processor
 from stages.runtime.drawing import Drawer, Request
 
 LENGTH_STEP = 32  # tokens
+QUERIES, WIDE = 8, "peerwise_wide"  # see attending_wide
 LEAST_ROWS = 16  # of a matrix product; fewer are added in another order by some kernels
 PREFILL_TOKENS = 8192  # tokens of prompts that are read at once
 SHRINK_FRAC = 0.8  # share of rows still open from which on the others are taken out
@@ -36,9 +40,49 @@ def decode(
     """
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), processor.usual_products(), attending_wide(model):
         for places in batches(requests, rows):
             yield from Batch(model, requests, places, max_new_tokens, ends).run()
+
+
+@contextmanager
+def attending_wide(model: Any) -> Iterator[None]:
+    """Within, a row's one query is attended with as part of QUERIES equal ones.
+
+    torch's attention gives each thread a workspace behind that of the thread before; with
+    QUERIES queries, and S a multiple of 16, each begins on a cache line, as the first does.
+    Otherwise a row's last bits hang on the thread that computes it.
+    """
+    from transformers import AttentionInterface
+
+    usual = model.config._attn_implementation
+    AttentionInterface.register(WIDE, attention)
+    model.config._attn_implementation = WIDE
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = usual
+
+
+def attention(
+    module: Any, query: Any, key: Any, value: Any, mask: Any, scaling: float, **given: Any
+) -> tuple[Any, None]:
+    """`sdpa` of transformers; a single query (R, heads, 1, D) is repeated. See attending_wide."""
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if query.shape[2] > 1:
+        found, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **given)
+        return found, None
+    rows, heads, _, width = query.shape
+    groups = heads // key.shape[1]  # heads that share keys and values
+    wide = query.reshape(rows, -1, groups, width)
+    wide = wide.repeat(1, 1, -(-QUERIES // groups), 1)
+    wide = wide[:, :, : -(-groups // QUERIES) * QUERIES]
+    found = torch.nn.functional.scaled_dot_product_attention(
+        wide, key, value, attn_mask=mask.expand(-1, -1, wide.shape[2], -1), scale=scaling
+    )
+    return found[:, :, :groups].reshape(rows, 1, heads, width), None
 
 
 def room_of(prompt: Sequence[int]) -> int:
@@ -85,10 +129,11 @@ class Batch:
         own = [requests[place] for place in filled]
         self.room = room_of(own[0].prompt)
         self.answers: dict[int, list[int]] = {place: [] for place in places}
-        self.cache = empty_cache(model, len(own), self.room + max_new_tokens)
+        self.length = self.room + -(-max_new_tokens // LENGTH_STEP) * LENGTH_STEP
+        self.cache = empty_cache(model, len(own), self.length)
         self.read(own)
         sizes = torch.tensor([len(request.prompt) - 1 for request in own], device=model.device)
-        whole = torch.arange(self.room + max_new_tokens, device=model.device)
+        whole = torch.arange(self.length, device=model.device)
         hidden = (whole >= sizes[:, None]) & (whole < self.room)  # the prompt's padding
         self.mask = torch.zeros(hidden.shape, dtype=model.dtype, device=model.device)
         self.mask = self.mask.masked_fill(hidden, -torch.inf)[:, None, None]
@@ -110,14 +155,14 @@ class Batch:
             ids = np.zeros((len(part), self.room), dtype=np.int64)
             for row, prompt in enumerate(part):
                 ids[row, : len(prompt)] = prompt
-            self.cache.filling = [rows_of[prompt] for prompt in part]
+            self.cache.now.filling = [rows_of[prompt] for prompt in part]
             # no mask: a prompt does not see what stands behind it
             self.model.get_decoder()(
                 input_ids=torch.from_numpy(ids).to(self.model.device),
                 past_key_values=self.cache,
                 use_cache=True,
             )
-        self.cache.filling = None
+        self.cache.now.filling = None
 
     def run(self) -> Iterator[Finished]:
         """Step by step until every answer has ended."""
@@ -147,8 +192,7 @@ class Batch:
         """Feed each row's last token; the next ones, int64 (R, 1)."""
         at = self.room + number
         used = self.room + (number // LENGTH_STEP + 1) * LENGTH_STEP
-        used = min(used, self.room + self.limit)
-        self.cache.at, self.cache.used = at, used
+        self.cache.now.at, self.cache.now.used = at, used
         mask = self.mask[..., :used].clone()
         mask[..., at + 1 :] = -float("inf")
         logits = self.model(
@@ -175,11 +219,19 @@ class Batch:
         self.drawer.keep(index)
 
 
+@dataclass
+class Now:
+    """What a cache is to do with the keys and values that it is given next."""
+
+    filling: list[list[int]] | None = None  # a prefill: the rows of each prompt
+    at: int = 0  # a step: where its one token goes
+    used: int = 0  # and how many are handed over
+
+
 def empty_cache(model: Any, rows: int, length: int) -> Any:
     """Keys and values of all layers, (R, heads, length, D) each.
 
-    A prefill (`filling`: the rows of each prompt) copies a prompt's keys and values to its rows;
-    a step writes at `at` and hands over the first `used`.
+    A prefill copies a prompt's keys and values to its rows; a step adds a token to each.
     """
     from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -192,11 +244,11 @@ def empty_cache(model: Any, rows: int, length: int) -> Any:
 
         is_sliding = False
 
-        def __init__(self, cache: Any):
+        def __init__(self, now: Now):
             import torch
 
             super().__init__()
-            self.cache, self.is_initialized = cache, True
+            self.now, self.is_initialized = now, True
             given = {"dtype": model.dtype, "device": model.device}
             self.keys = torch.zeros((rows, heads, length, width), **given)
             self.values = torch.zeros((rows, heads, length, width), **given)
@@ -206,15 +258,15 @@ def empty_cache(model: Any, rows: int, length: int) -> Any:
 
         def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> Any:
             """Take new keys and values in; those to attend to."""
-            cache, at = self.cache, self.cache.at
-            if cache.filling is not None:
-                for given, own in zip(range(len(key_states)), cache.filling, strict=True):
+            at, used, filling = self.now.at, self.now.used, self.now.filling
+            if filling is not None:
+                for given, own in zip(range(len(key_states)), filling, strict=True):
                     self.keys[own, :, : key_states.shape[2]] = key_states[given]
                     self.values[own, :, : key_states.shape[2]] = value_states[given]
                 return key_states, value_states
             self.keys[:, :, at] = key_states[:, :, 0]
             self.values[:, :, at] = value_states[:, :, 0]
-            return self.keys[:, :, : cache.used], self.values[:, :, : cache.used]
+            return self.keys[:, :, :used], self.values[:, :, :used]
 
         def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
             """Only asked at a prefill."""
@@ -232,9 +284,9 @@ def empty_cache(model: Any, rows: int, length: int) -> Any:
         """The layers."""
 
         def __init__(self) -> None:
-            self.at, self.used = 0, 0
-            self.filling: list[list[int]] | None = None
-            super().__init__(layers=[Layer(self) for _ in range(config.num_hidden_layers)])
+            # layers know `now` and not the cache: a circle would outlive its batch in memory
+            self.now = Now()
+            super().__init__(layers=[Layer(self.now) for _ in range(config.num_hidden_layers)])
 
         def keep(self, index: Any) -> None:
             """Only these rows."""

@@ -1,8 +1,8 @@
 """What a model makes of several texts after one prompt: the prompt is read once for all of them.
 
 As in shared_prefill, a number does not depend on what is read beside it: prompts and texts are
-padded to multiples of a step, only those of one shape share a batch, and a matrix product has
-LEAST_ROWS rows at least.
+padded to multiples of a step, only those of one shape share a batch, and the rows of a matrix
+product are a multiple of ROWS_STEP: a few kernels add up the rows beyond in another order.
 
 n = pairs of prompt and text, B = batch, T = tokens of a text, S = tokens of prompt and text,
 K = outputs of the head.
@@ -17,7 +17,7 @@ from stages.runtime import processor
 
 Pair = tuple[tuple[int, ...], tuple[int, ...]]  # token ids of a prompt, of what follows it
 PROMPT_STEP, TEXT_STEP = 32, 16  # tokens
-LEAST_ROWS = 16
+ROWS_STEP = 16
 PROMPTS_AT_ONCE = 8192  # tokens of prompts whose keys and values are in memory together
 
 
@@ -35,7 +35,7 @@ def read(
     if any(not text for _, text in pairs):
         raise ValueError("a pair without a text has no last token")
     left, found = sorted(set(pairs)), dict[Pair, np.ndarray]()
-    with torch.inference_mode():
+    with torch.inference_mode(), processor.usual_products():
         while left:
             try:
                 for rows, values in read_all(decoder, head, left, tokens):
@@ -66,8 +66,8 @@ def by_room(pairs: Sequence[Pair]) -> Iterator[tuple[list[tuple[int, ...]], list
     """Prompts of one padded length, as many as are read at once, and the pairs that have them."""
     rooms: dict[int, dict[tuple[int, ...], list[Pair]]] = {}
     for pair in pairs:
-        room = rooms.setdefault(rounded(len(pair[0]), PROMPT_STEP), {})
-        room.setdefault(pair[0], []).append(pair)
+        same = rooms.setdefault(rounded(len(pair[0]), PROMPT_STEP), {})
+        same.setdefault(pair[0], []).append(pair)
     for room, of_prompt in sorted(rooms.items(), reverse=True):
         prompts, size = list(of_prompt), max(1, PROMPTS_AT_ONCE // room)
         for start in range(0, len(prompts), size):
@@ -110,7 +110,7 @@ def prefill(decoder: Any, prompts: list[tuple[int, ...]]) -> list[tuple[Any, Any
 def last_states(
     decoder: Any, known: list[tuple[Any, Any]], prompts: list[tuple[int, ...]], rows: list[Pair]
 ) -> Any:
-    """State of each text's last token, (B', width); B' is B, but LEAST_ROWS at least."""
+    """State of each text's last token, (B', width); B' = B, rounded up to ROWS_STEP."""
     import torch
     from transformers import DynamicCache
 
@@ -135,5 +135,5 @@ def last_states(
     ).last_hidden_state
     ends = torch.tensor([len(text) - 1 for _, text in rows], device=device)
     last = states[torch.arange(len(rows), device=device), ends]
-    missing = max(0, LEAST_ROWS - len(rows))
+    missing = -len(rows) % ROWS_STEP
     return torch.nn.functional.pad(last, (0, 0, 0, missing))

@@ -31,11 +31,8 @@ def imported_files(path: Path) -> frozenset[Path]:
     return frozenset(file for file in ours if file is not None)
 
 
-@functools.cache
-def code_digest(*modules: str) -> str:
-    """sha256 of the syntax of `modules` (dotted names) and of all of ours that they import.
-
-    Comments and layout do not count.
+def closure(*modules: str) -> set[Path]:
+    """The files of `modules` (dotted names) and of all of ours that they import.
 
     Raises ValueError for a name that is no module of ours.
     """
@@ -48,8 +45,14 @@ def code_digest(*modules: str) -> str:
         if current not in reached:
             reached.add(current)
             waiting += imported_files(current)
+    return reached
+
+
+@functools.cache
+def code_digest(*modules: str) -> str:
+    """sha256 of the syntax of `closure(*modules)`: comments and layout do not count."""
     total = hashlib.sha256()
-    for path in sorted(reached):
+    for path in sorted(closure(*modules)):
         syntax = ast.dump(ast.parse(path.read_text(encoding="utf-8")))
         total.update(f"{path.relative_to(ROOT).as_posix()}\0{syntax}\0".encode())
     return total.hexdigest()

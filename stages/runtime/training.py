@@ -190,8 +190,8 @@ def fit_regressor(
             loss = (weights * (outputs.logits.float()[:, 0] - labels) ** 2).mean()
             return (loss, outputs) if return_outputs else loss
 
-    given = (training, model, seed, checkpoint_seconds, {})
-    kept = fitting.checkpoints_of("verifier", regressor, [rows, validation], *given)
+    given = (training, model, seed, checkpoint_seconds)
+    kept = fitting.checkpoints_of("verifier", regressor, [rows, validation], *given, science={})
     config = TrainingArguments(
         **arguments(training, model, seed, bool(validation)),
         remove_unused_columns=False,

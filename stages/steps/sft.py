@@ -83,7 +83,6 @@ def train(
 ) -> tuple[Any, list[dict[str, float]]]:
     """A policy with a new adapter, trained; and its log. A killed training goes on."""
     policy = trainers.fresh_lora(checkpoints.load_base(model), model, seed)
-    tables = taught.rows, taught.validation
-    given = training, model, seed, resume.SECONDS
-    log = trainers.fit_sft(policy, tokenizer, *tables, *given)
+    rows, seen, often = taught.rows, taught.validation, resume.SECONDS
+    log = trainers.fit_sft(policy, tokenizer, rows, seen, training, model, seed, often)
     return policy, log
