@@ -33,8 +33,9 @@ repro: $(INSTALLED) ## rebuild what a change invalidates, then the report
 test: $(INSTALLED) ## all tests, with a small run of the whole route (minutes)
 	python -m pytest -n 2 --dist loadfile
 
-faults: $(INSTALLED) ## kill the dear stages twenty times each and compare bytes (half an hour)
-	python -m pytest tests/test_faults.py --kills 20 -n 2 -k ends_in_the_same_bytes
+KILLS ?= 20
+faults: $(INSTALLED) ## kill the dear stages KILLS times each and compare bytes (half an hour)
+	python -m pytest tests/test_faults.py --kills $(KILLS) -n 2 -k ends_in_the_same_bytes
 
 check: $(INSTALLED) ## format, lint, types
 	ruff format --check .

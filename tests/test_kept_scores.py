@@ -232,7 +232,7 @@ def save_students() -> None:
         torch.nn.init.normal_(network.model.embed_tokens.weight, std=1.0)
         runtime_students.save(Reader(network, tokenizer, STUDENT), folder / f"student_{seed}")
     pool = tiny_models.course().drop_duplicates("question_id").to_dict("records")
-    plain = [{str(k): v for k, v in row.items() if not k.endswith("_mean")} for row in pool]
+    plain = [{k: v for k, v in row.items() if k != "question_rating_mean"} for row in pool]
     runtime_students.write_exam(Exam(1, plain), folder)
     checkpoints.write_manifest(folder, {"data": {}})
 

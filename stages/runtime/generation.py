@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from schemas.errors import InputError
-from stages.runtime import checkpoints, params, processor, shared_prefill, sources, store
+from schemas.errors import InputError, nearest
+from stages.runtime import checkpoints, processor, shared_prefill, sources, store
 from stages.runtime.drawing import Decoding, Request
 from stages.runtime.profile import Generation, Model
 
@@ -212,7 +212,7 @@ def check_backend(name: str) -> None:
     """Raise InputError for a backend that is none."""
     if name not in BACKENDS:
         raise InputError(
-            f"generation.backend of the profile: unknown {name!r}.{params.nearest(name, BACKENDS)}"
+            f"generation.backend of the profile: unknown {name!r}. {nearest(name, BACKENDS)}"
         )
 
 
