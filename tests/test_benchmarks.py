@@ -47,7 +47,7 @@ def how(tmp_path: Path) -> How:
 # ---- every benchmark -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", catalogue.BENCHES)
+@pytest.mark.parametrize("name", sorted({*catalogue.BENCHES} - {"c9"}))  # c9 runs DVC: minutes
 def test_a_benchmark_runs_and_its_json_is_complete(name: str, how: How):
     body = benchmarks.run(name, how)
     assert set(body) >= KEYS
@@ -352,7 +352,8 @@ def test_the_command_lists_all(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("c11", "Did you mean 'c1'?"), ("g7", "Did you mean"), ("xyz", "See --list")]
+    ("name", "hint"),
+    [("c11", "Did you mean 'c1'?"), ("g77", "Known: ['c1', "), ("xyz", "Known: ['c1', ")],
 )
 def test_an_unknown_benchmark_is_one_line_with_the_nearest_name(name: str, hint: str):
     with pytest.raises(InputError) as caught:
