@@ -19,6 +19,7 @@ from schemas.errors import InputError
 from stages import train_verifier
 from stages.runtime import checkpoints, classifiers, fitting, resume
 from stages.runtime import training as trainers
+from stages.runtime.resume import UNNEEDED
 from tests import resumed_training as kinds
 from tests import tiny_models
 from tests.resumed_training import KINDS, OFTEN, train
@@ -127,7 +128,7 @@ def test_the_checkpoints_of_another_training_are_not_used(
     assert tree_bytes(Path("one"))["log.json"] != tree_bytes(Path("other"))["log.json"]
 
 
-def test_a_stage_that_is_done_leaves_no_checkpoint_and_one_that_fails_leaves_them(
+def test_a_stage_that_is_done_thins_its_checkpoints_and_one_that_fails_leaves_them(
     checkout: Path, run_stage: Stage, monkeypatch: pytest.MonkeyPatch
 ):
     section: dict[str, Any] = {"train_verifier": {"min_weight_ratings": 1}}
@@ -147,9 +148,13 @@ def test_a_stage_that_is_done_leaves_no_checkpoint_and_one_that_fails_leaves_the
     folders = list((resume.store.folder() / "checkpoints").iterdir())
     assert len(folders) == 2  # both folds are trained
     updates = counted_updates(monkeypatch)
-    run_stage(train_verifier.main, "reward", **section, verifier=settings)
-    assert updates == []
-    assert list((resume.store.folder() / "checkpoints").iterdir()) == []
+    for _ in range(2):  # the failed one is gone on with, and a finished one not done again
+        run_stage(train_verifier.main, "reward", **section, verifier=settings)
+        assert updates == []
+        last = [step for folder in folders for step in resume.in_order(folder)]
+        assert len(last) == len(folders)
+        assert not [file for step in last for file in step.iterdir() if file.name in UNNEEDED]
+        assert [resume.damage(step) for step in last] == [None, None]
 
 
 def counted_updates(monkeypatch: pytest.MonkeyPatch) -> list[int]:
