@@ -9,6 +9,7 @@ import pytest
 
 from stages.runtime import shared_prefill
 from stages.runtime.drawing import Decoding, Request
+from stages.runtime.shared_cache import SharedCache
 from stages.runtime.shared_prefill import LEAST_ROWS, LENGTH_STEP, batches, decode, room_of
 
 SAMPLED = Decoding(temperature=1.0, top_k=50, top_p=0.95, repetition_penalty=1.1)
@@ -314,14 +315,12 @@ def test_many_prompts_are_read_in_parts(plain: Any, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("rows", [1, 5, 16, 400])
-def test_a_batch_has_one_room_and_whole_prompts(rows: int):
+def test_a_batch_has_whole_prompts_the_longest_first(rows: int):
     asked = requests_for(prompts(50, longest=120, seed=5))
     found = list(batches(asked, rows))
     assert sorted(i for batch in found for i in batch) == list(range(len(asked)))
-    rooms = [{room_of(asked[i].prompt) for i in batch} for batch in found]
-    assert [len(room) for room in rooms] == [1] * len(found)
-    order = [next(iter(room)) for room in rooms]
-    assert order == sorted(order, reverse=True)  # the longest first: memory fails early
+    rooms = [room_of(asked[i].prompt) for batch in found for i in batch]
+    assert rooms == sorted(rooms, reverse=True)  # memory fails early
     of_prompt: dict[tuple[int, ...], set[int]] = {}
     for number, batch in enumerate(found):
         assert len(batch) <= max(rows, len(HOW))
@@ -362,15 +361,16 @@ def test_a_batch_leaves_memory_when_it_is_done(plain: Any, monkeypatch: pytest.M
     import weakref
 
     made: list[weakref.ref[Any]] = []
-    empty = shared_prefill.empty_cache
 
-    def watched(*given: Any) -> Any:
-        assert not any(known() for known in made), "the batch before is still there"
-        cache = empty(*given)
-        made.append(weakref.ref(cache.layers[0]))
-        return cache
+    class Watched(SharedCache):
+        """Sees to it that the one before is gone."""
 
-    monkeypatch.setattr(shared_prefill, "empty_cache", watched)
+        def __init__(self, *given: Any):
+            assert not any(known() for known in made), "the batch before is still there"
+            super().__init__(*given)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(shared_prefill, "SharedCache", Watched)
     gc.disable()
     try:
         answers(plain, requests_for(prompts(12)), rows=16)
