@@ -161,7 +161,7 @@ def test_losses_move_so_that_their_equality_says_something(how: How):
 
 
 def test_another_adapter_is_seen(how: How, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(swapping.Swapped, "name", lambda self, number: None)
+    monkeypatch.setattr(swapping.Swapped, "activate", lambda self, number: None)
     unequal("c8", how)
 
 
@@ -265,7 +265,7 @@ def test_the_gain_of_sharing_by_hand():
 
 def test_a_swap_is_told_by_its_median_and_95th_percentile():
     rows = [{"swap": float(ms), "token": 1.0} for ms in range(101)]
-    told = swapping.told({"set_adapter": [Lap(1, 1, rows)]})["milliseconds"]["set_adapter"]
+    told = swapping.told({"activate": [Lap(1, 1, rows)]})["milliseconds"]["activate"]
     assert (told["swap_p50"], told["swap_p95"], told["token_p50"]) == (50, 95, 1)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import InputError
-from stages.runtime import checkpoints, digests, processor, shared_reading, store
+from stages.runtime import adapters, checkpoints, digests, processor, shared_reading, store
 from stages.runtime.profile import Model, Training
 from stages.runtime.shared_reading import Pair
 
@@ -56,7 +56,7 @@ class Classifier:
         result = np.full(len(pairs), np.nan)
         if not fits:
             return result
-        self.model.set_adapter(self.adapter)
+        adapters.activate(self.model, self.adapter)
         self.model.eval()
         plain = self.model.get_base_model()
         asked = [pair for pair in pairs if pair is not None]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from schemas.errors import InputError, nearest
-from stages.runtime import checkpoints, processor, shared_prefill, sources, store
+from stages.runtime import adapters, checkpoints, processor, shared_prefill, sources, store
 from stages.runtime.drawing import Decoding, Request
 from stages.runtime.profile import Generation, Model
 
@@ -266,7 +266,7 @@ class Resident:
         self, prompts: list[str], decoding: Decoding, seed: int, label: str
     ) -> list[Generated]:
         """One answer per prompt, in the order of `prompts`."""
-        self.policy.set_adapter("default")
+        adapters.activate(self.policy, "default")
         with writing(self.policy, self.tokenizer, self.model, self.size) as writer:
             return writer.answer(prompts, decoding, seed, label)
 
