@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from filelock import FileLock
 
+from stages.benches.incremental import set_values
 from tests.imports import ROOT
 
 # file -> dotted key -> value. A key that is not there is an error: the run would not be small.
@@ -69,22 +69,6 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def set_key(values: dict[str, Any], dotted: str, value: Any) -> None:
-    """Replace one value; the key must exist."""
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        values = values[parent]
-    assert last in values, f"{dotted} is not there"
-    values[last] = value
-
-
-def edit(file: Path, changes: dict[str, Any]) -> None:
-    values = yaml.safe_load(file.read_text())
-    for dotted, value in changes.items():
-        set_key(values, dotted, value)
-    file.write_text(yaml.safe_dump(values, sort_keys=False))
-
-
 def environment(**more: str) -> dict[str, str]:
     """Offline, with this environment's programs first."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
@@ -136,7 +120,7 @@ def build(copy: Path, store: Path) -> None:
     """Run the route in a new copy; rows are kept in `store`."""
     copy_of_the_working_tree(copy)
     for file, changes in SMALL.items():
-        edit(copy / file, changes)
+        set_values(copy / file, changes)
     done = run(copy, "dvc", "repro", PEERWISE_STORE=str(store))
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
 

@@ -22,8 +22,9 @@ from typing import Any
 
 import pytest
 
+from stages.benches.incremental import set_values
 from stages.runtime.digests import dvc_md5
-from tests.micro_route import edit, environment
+from tests.micro_route import environment
 from tests.pipeline import stages
 
 pytest_plugins = ["tests.micro_route"]
@@ -128,7 +129,7 @@ class Victim:
 def copy(micro_route: Path) -> Path:
     """The route, whose stages then take longer."""
     for file, changes in LONGER.items():
-        edit(micro_route / file, changes)
+        set_values(micro_route / file, changes)
     return micro_route
 
 

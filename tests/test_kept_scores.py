@@ -13,7 +13,7 @@ import pytest
 
 from schemas.errors import InputError
 from stages.pure.metrics import Value
-from stages.pure.scoring import unseen
+from stages.pure.scoring import model_values, unseen
 from stages.runtime import (
     agreement,
     alignment,
@@ -289,6 +289,19 @@ def test_a_text_without_a_value_is_remembered_as_one():
         assert found[1] == 0.1 + 0.2  # to the last bit
     assert asked == ["long", "short"]
     assert score_distinct(score, [], [], "kind", "same").shape == (0,)
+
+
+def test_an_infinite_score_is_remembered_as_one_and_not_as_a_text_too_long():
+    values = {"a": np.inf, "b": -np.inf, "c": np.nan, "d": 1.0}
+
+    def score(claims: list[str], said: list[str]) -> np.ndarray:
+        return np.array([values.pop(text) for text in said])  # a second time is an error
+
+    asked = [*values]
+    for _ in range(2):
+        found = score_distinct(score, [""] * 4, asked, "kind", "same")
+        assert found.tolist() == pytest.approx([np.inf, -np.inf, np.nan, 1.0], nan_ok=True)
+    assert model_values(found, np.zeros(4, bool))[0] == Value(None, "infinite")
 
 
 def test_a_student_who_cannot_read_a_choice_is_not_asked_again(

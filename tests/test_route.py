@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages.benches.incremental import set_values
 from tests.imports import DATA_CODE, FIRST_PARTY
-from tests.micro_route import SMALL, edit, run, set_key
+from tests.micro_route import SMALL, run
 from tests.pipeline import stages
 from tests.test_pipeline import PLUMBING
 
@@ -151,9 +152,9 @@ def test_an_edit_of_the_plumbing_reruns_nothing(route: Path):
 def test_an_edited_parameter_reruns_its_stage_and_what_follows(
     route: Path, key: str, value: object, first: set[str]
 ):
-    params = yaml.safe_load((route / "params.yaml").read_text())
-    set_key(params, key, value)
-    with edited(route / "params.yaml", yaml.safe_dump(params, sort_keys=False)):
+    file = route / "params.yaml"
+    with edited(file, file.read_text()):
+        set_values(file, {key: value})
         # the report lists every parameter, so it is always among the stale ones
         assert stale(route) == first | {"report"}
         assert first <= would_run(route) <= followers(first)
@@ -167,7 +168,7 @@ def test_a_wider_gap_samples_and_scores_nothing_again():
 
 
 def test_a_wider_gap_runs_the_stage_that_pairs_and_none_before_it(route: Path):
-    edit(route / "params.yaml", {"build_preferences.min_score_gap": 0.002})
+    set_values(route / "params.yaml", {"build_preferences.min_score_gap": 0.002})
     done = run(route, "dvc", "repro", "build_preferences")
     assert done.returncode == 0, done.stderr
     assert re.findall(r"Running stage '([^']+)'", done.stdout) == ["build_preferences"]

@@ -1,6 +1,5 @@
 """Answers in batches: each is bit by bit what it is alone; greedy ones are transformers'."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,10 @@ from stages.runtime import shared_prefill
 from stages.runtime.drawing import Decoding, Request
 from stages.runtime.shared_cache import SharedCache
 from stages.runtime.shared_prefill import LEAST_ROWS, LENGTH_STEP, batches, decode, room_of
+from tests.random_decoders import HEADS, VOCABULARY, configuration
+
+pytest_plugins = ["tests.random_decoders"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SAMPLED = Decoding(temperature=1.0, top_k=50, top_p=0.95, repetition_penalty=1.1)
 GREEDY = replace(SAMPLED, temperature=None)
@@ -20,33 +23,17 @@ HOW = [
     Decoding(temperature=0.5, top_k=0, top_p=1.0, repetition_penalty=1.0),
     Decoding(temperature=1.5, top_k=20, top_p=1.0, repetition_penalty=1.2),
 ]
-VOCABULARY = 300
 STEPS = 12
-
-COMMON: dict[str, Any] = {"vocab_size": VOCABULARY, "num_hidden_layers": 2}
-COMMON["max_position_embeddings"] = 512
-COMMON |= {"initializer_range": 0.1, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-WIDTHS: dict[str, dict[str, Any]] = {
-    "qwen": {"hidden_size": 192, "intermediate_size": 512, "head_dim": 32},
-    "llama": {"hidden_size": 96, "intermediate_size": 200},  # no multiples of 64
-}
-HEADS = {"qwen": (6, 6), "qwen, shared heads": (6, 2), "llama, shared heads": (8, 2)}
 
 
 def build(name: str, dtype: str = "float32") -> Any:
-    """A model with random weights; fewer heads of keys than of queries if told."""
+    """A language model with random weights."""
     import torch
     import transformers
 
-    family = name.split(",")[0]
-    heads, shared = HEADS[name]
-    given = COMMON | WIDTHS[family]
-    given |= {"num_attention_heads": heads, "num_key_value_heads": shared}
-    kinds = {"qwen": transformers.Qwen3Config, "llama": transformers.LlamaConfig}
-    torch.manual_seed(0)
-    config = kinds[family](**given, attn_implementation="sdpa")
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
-    return model.eval()
+    kind = transformers.AutoModelForCausalLM
+    given = {"attn_implementation": "sdpa", "dtype": getattr(torch, dtype)}
+    return kind.from_config(configuration(name), **given).eval()
 
 
 @pytest.fixture(scope="module", params=HEADS)
@@ -57,16 +44,6 @@ def model(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="module")
 def plain() -> Any:
     return build("qwen")
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def prompts(count: int, longest: int = 100, seed: int = 0) -> list[list[int]]:

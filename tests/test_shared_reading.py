@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,12 @@ from stages.runtime import checkpoints, classifiers, shared_reading
 from stages.runtime.shared_reading import Pair, read
 from tests import tiny_models
 from tests.imports import ROOT
+from tests.random_decoders import HEADS, VOCABULARY, configuration
 from tests.tiny_models import MODEL
 
-pytest_plugins = ["tests.tiny_fixtures"]
+pytest_plugins = ["tests.tiny_fixtures", "tests.random_decoders"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
-VOCABULARY = 300
-COMMON: dict[str, Any] = {"vocab_size": VOCABULARY, "num_hidden_layers": 2}
-COMMON |= {"initializer_range": 0.1, "max_position_embeddings": 512}
-SIZES: dict[str, dict[str, Any]] = {
-    "qwen": {"hidden_size": 192, "intermediate_size": 512, "head_dim": 32},
-    "llama": {"hidden_size": 96, "intermediate_size": 200},
-}
-HEADS = {"qwen": (6, 6), "qwen, shared heads": (6, 2), "llama, shared heads": (8, 2)}
 Scorer = tuple[Any, Callable[[Any], Any]]  # a decoder and a head
 
 
@@ -36,12 +30,7 @@ def build(name: str) -> Scorer:
     import torch
     import transformers
 
-    family, (heads, shared) = name.split(",")[0], HEADS[name]
-    kinds = {"qwen": transformers.Qwen3Config, "llama": transformers.LlamaConfig}
-    config = kinds[family](
-        **COMMON | SIZES[family], num_attention_heads=heads, num_key_value_heads=shared
-    )
-    torch.manual_seed(0)
+    config = configuration(name)
     model = transformers.AutoModel.from_config(config, attn_implementation="sdpa").eval()
     return model, torch.nn.Linear(config.hidden_size, 1, bias=False)
 
@@ -54,16 +43,6 @@ def scorer(request: pytest.FixtureRequest) -> Scorer:
 @pytest.fixture(scope="module")
 def plain() -> Scorer:
     return build("qwen")
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def ids(random: np.random.Generator, longest: int) -> tuple[int, ...]:

@@ -52,9 +52,8 @@ def score_distinct(
     returns another number of values than it was asked for.
     """
 
-    def compute(pairs: list[tuple[Asked, str]]) -> list[float | None]:
-        values = score([a for a, _ in pairs], [b for _, b in pairs])
-        return [float(value) if np.isfinite(value) else None for value in values]
+    def compute(pairs: list[tuple[Asked, str]]) -> list[float | str | None]:
+        return [as_json(value) for value in score([a for a, _ in pairs], [b for _, b in pairs])]
 
     pairs = list(zip(asked, explanations, strict=True))
     if kind:
@@ -64,3 +63,10 @@ def score_distinct(
         of_pair = dict(zip(distinct, compute(distinct) if distinct else [], strict=True))
         values = [of_pair[pair] for pair in pairs]
     return np.array(values, dtype=float)
+
+
+def as_json(value: float) -> float | str | None:
+    """A number as JSON holds it, for `float` to read: NaN is null, an infinity a text."""
+    if np.isnan(value):
+        return None
+    return float(value) if np.isfinite(value) else str(float(value))
