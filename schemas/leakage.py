@@ -5,7 +5,7 @@ import pandera.pandas as pa
 from schemas.base import Table
 from schemas.questions import SPLITS
 
-ITEMS = ["questions", "texts"]  # data/leakage_questions.parquet, data/leakage_texts.parquet
+ITEMS = ["questions", "texts"]  # of questions that models learn from; of texts
 SOURCES = ["questions", "candidates", "negatives"]
 
 

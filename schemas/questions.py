@@ -7,13 +7,15 @@ from schemas.base import Table
 
 SPLITS = ["train", "judge", "validation", "test"]
 LETTERS = ["A", "B", "C", "D", "E"]
+TAUGHT = "taught"  # item: the rows that models may learn from, data/questions_taught.parquet
 
 
 class Questions(Table):
     """Grain: one row per student row that can be used. Written by prepare_questions.
 
     A question is the distinct (stem, options, key); several rows may share it. Rows of
-    near-identical questions share a cluster, and a cluster lies in one split only.
+    near-identical questions share a cluster, and a cluster lies in one split only. Trainings read
+    the rows of the item TAUGHT alone, so that a course which came later runs none of them again.
     """
 
     row_id: str = pa.Field(unique=True)  # "<course>/<id in the export>"

@@ -1,6 +1,6 @@
 """Stop the run where a training text repeats what is held out.
 
-    questions: data/questions.parquet -> data/leakage_questions.parquet
+    questions: data/questions{,_taught}.parquet -> data/leakage_questions.parquet
     texts:     data/{questions,candidates,negatives,scores,preferences}.parquet
                                       -> data/leakage_texts.parquet
                reports/check_leakage_<item>.json
@@ -23,7 +23,7 @@ from schemas.errors import InputError
 from schemas.leakage import Leakage
 from schemas.negatives import Negatives
 from schemas.preferences import Preferences
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from schemas.scores import Scores
 from stages.pure import leakage
 from stages.pure.sql import query
@@ -113,10 +113,13 @@ def check_params(params: Params) -> None:
             )
 
 
-def finish(run: Run[Params], item: str, pairs: pd.DataFrame, sizes: dict[str, float]) -> None:
-    """Write the nearest pairs and report how near they are."""
-    columns = [*Leakage.to_schema().columns]
-    run.write(Leakage, leakage.top(pairs, KEPT)[columns], item)
+def write(run: Run[Params], item: str, pairs: pd.DataFrame) -> None:
+    """Write the nearest pairs."""
+    run.write(Leakage, leakage.top(pairs, KEPT)[[*Leakage.to_schema().columns]], item)
+
+
+def report(run: Run[Params], pairs: pd.DataFrame, sizes: dict[str, float]) -> None:
+    """Report how near the nearest pairs are."""
     numbers = {"pairs_n": len(pairs)} | sizes
     for (one, other), near in pairs.groupby(["split", "other_split"]).similarity:
         numbers[f"{one}_{other}_nearest_score"] = float(near.max())
@@ -124,9 +127,14 @@ def finish(run: Run[Params], item: str, pairs: pd.DataFrame, sizes: dict[str, fl
 
 
 def check_questions(run: Run[Params]) -> None:
-    """No two questions of different splits may ask the same."""
-    rows = run.read(Questions)
-    pairs = pairs_of_questions(rows, run.section(Encoder, "encoder"))
+    """No two questions of different splits may ask the same.
+
+    The table is of the questions that models learn from: trainings depend on it, and a course
+    that came later runs none of them again. Check and report are of all.
+    """
+    rows, taught = run.read(Questions), run.read(Questions, TAUGHT)
+    encoder = run.section(Encoder, "encoder")
+    pairs = pairs_of_questions(rows, encoder)
     leakage.check(
         pairs,
         run.params.max_question_similarity,
@@ -134,7 +142,9 @@ def check_questions(run: Run[Params]) -> None:
         "If they ask the same, lower prepare_questions.cluster_similarity or drop one from its "
         "export; if not, raise the limit.",
     )
-    finish(run, "questions", pairs, {"questions_n": rows.question_id.nunique()})
+    has_later = len(taught) < len(rows)
+    write(run, "questions", pairs_of_questions(taught, encoder) if has_later else pairs)
+    report(run, pairs, {"questions_n": rows.question_id.nunique()})
 
 
 def check_texts(run: Run[Params]) -> None:
@@ -151,7 +161,8 @@ def check_texts(run: Run[Params]) -> None:
         "max_text_similarity",
         "Find where the text came from and drop it there.",
     )
-    finish(run, "texts", pairs, {"texts_n": sum(map(len, tables.values()))})
+    write(run, "texts", pairs)
+    report(run, pairs, {"texts_n": sum(map(len, tables.values()))})
 
 
 CHECKS = {"questions": check_questions, "texts": check_texts}

@@ -1,6 +1,6 @@
 """Bring the base model: train the tiny one here, or pin the hub model of the profile.
 
-    data/questions.parquet, background statements -> models/base
+    data/questions_taught.parquet, background statements -> models/base
                                                      reports/prepare_base.json, curves/
 
 The tiny base reads the train split's questions with every student's explanation (loss on
@@ -21,10 +21,9 @@ import pandas as pd
 
 from schemas.errors import InputError
 from schemas.leakage import Leakage
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages.pure import exercises
 from stages.pure.prompts import render_prompt
-from stages.pure.teaching import training_rows
 from stages.runtime import artifacts, base_model, checkpoints, processor, resume
 from stages.runtime.base_model import Base
 from stages.runtime.packing import Document
@@ -68,7 +67,7 @@ def train_tiny(run: Run[Params], base: Base, model: Model, rows: pd.DataFrame) -
 
     source = Path(run.given["prepare_questions"]["source"])
     statements = read_background(source, run.params.background)
-    texts = train_texts(training_rows(rows))
+    texts = train_texts(rows)
     if not texts:
         raise InputError("data/questions.parquet: no row in the split 'train'. Add exports.")
     plain = [f"{prompt} {answer}" for prompt, answer in texts] + statements
@@ -133,7 +132,7 @@ def pin_hub_model(run: Run[Params], model: Model) -> None:
 def main() -> None:
     """Train the tiny base, or pin the hub model of the profile."""
     with stage_run("prepare_base", Params) as run:
-        rows = run.read(Questions)
+        rows = run.read(Questions, TAUGHT)
         run.reads(Leakage.path("questions"))
         model = run.section(Model, "model")
         if model.name == "trained":

@@ -1,6 +1,6 @@
 """Read the exports, clean and filter their rows, cluster and split the questions.
 
-    the exports named in params.yaml -> data/questions.parquet
+    the exports named in params.yaml -> data/questions.parquet, data/questions_taught.parquet
                                         data/rejects.parquet
                                         reports/prepare_questions.json
 
@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from schemas.errors import InputError
-from schemas.questions import SPLITS, Questions
+from schemas.questions import SPLITS, TAUGHT, Questions
 from schemas.rejects import REASONS, Rejects
 from stages.pure import clusters, tiers
 from stages.pure.cleaning import sort_out
@@ -148,6 +148,7 @@ def main() -> None:
         run.reads(Path(run.params.source))
         questions, rejects, report = prepare(run.params)
         run.write(Questions, questions)
+        run.write(Questions, questions[questions.is_training_row], TAUGHT)
         run.write(Rejects, rejects)
         run.report(report["metrics"], report["details"])
 

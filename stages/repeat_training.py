@@ -21,11 +21,10 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.fitness import Fitness
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages.pure import pair_rules, rewards, scoring
 from stages.pure.negative_table import make_negatives
 from stages.pure.rewards import Reward
-from stages.pure.teaching import training_rows
 from stages.runtime import checkpoints, generation
 from stages.runtime.drawing import Decoding
 from stages.runtime.generation import Writer
@@ -78,7 +77,7 @@ def shared(run: Run[Params]) -> Fixed:
         model,
         tokenizer,
         sft.lessons(
-            training_rows(questions), run.section(sft.Settings, "train_sft"), tokenizer, model
+            run.read(Questions, TAUGHT), run.section(sft.Settings, "train_sft"), tokenizer, model
         ),
         tuning,
         explaining.asked_questions(

@@ -1,6 +1,6 @@
 """Train the entailment scorer of the offline default.
 
-    data/questions.parquet (judge split) -> models/entailment
+    data/questions_taught.parquet (judge split) -> models/entailment
                                             reports/train_entailment.json
 
 A premise is a student's explanation rated at least `min_rating`; it entails "The correct
@@ -23,10 +23,9 @@ import pandas as pd
 
 from schemas.errors import InputError
 from schemas.leakage import Leakage
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages.pure.claims import Claim, claim, claim_key
 from stages.pure.prompts import distractor_texts
-from stages.pure.teaching import training_rows
 from stages.runtime import alignment, artifacts, checkpoints
 from stages.runtime.alignment import Examples, Scorer
 from stages.runtime.profile import Encoder
@@ -84,7 +83,7 @@ def accuracy(scorer: Scorer, held_out: Examples) -> dict[str, float]:
 def main() -> None:
     """Train the entailment scorer on the judge split."""
     with stage_run("train_entailment", Params) as run:
-        rows = training_rows(run.read(Questions))
+        rows = run.read(Questions, TAUGHT)
         run.reads(Leakage.path("questions"))
         fitted = examples(rows, "judge", run.params.min_rating)
         if not fitted.claims:
@@ -93,7 +92,7 @@ def main() -> None:
                 f"{run.params.min_rating} or more. Lower train_entailment.min_rating."
             )
         scorer, curve = alignment.fit("entailment", run.section(Encoder, "encoder"), fitted)
-        manifest = checkpoints.data_digests(Questions.path())
+        manifest = checkpoints.data_digests(Questions.path(TAUGHT))
         manifest |= {"split": "judge", "rows_n": len(fitted.claims)}
         with artifacts.complete_folder(FOLDER) as folder:
             alignment.save(scorer, folder, manifest)

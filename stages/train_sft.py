@@ -1,6 +1,6 @@
 """Teach the base to explain: supervised fine-tuning of a LoRA adapter.
 
-    data/questions.parquet (train, is_sft_row), models/base -> models/sft
+    data/questions_taught.parquet (train, is_sft_row), models/base -> models/sft
                                                                reports/train_sft.json, curves/
 
 Two kinds of rows: a question and a student's explanation, and refinements (a worse text of
@@ -21,8 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from schemas.leakage import Leakage
-from schemas.questions import Questions
-from stages.pure.teaching import training_rows
+from schemas.questions import TAUGHT, Questions
 from stages.runtime import artifacts, checkpoints, distributed
 from stages.runtime import training as trainers
 from stages.runtime.profile import Model, Training
@@ -42,7 +41,7 @@ def main() -> None:
     with stage_run("train_sft", Params) as run:
         model = run.section(Model, "model")
         distributed.relaunch("stages.train_sft", model, sys.argv[1:])
-        questions = training_rows(run.read(Questions))
+        questions = run.read(Questions, TAUGHT)
         run.reads(Leakage.path("questions"))
         run.reads(checkpoints.BASE_DIR)
         tokenizer = checkpoints.load_tokenizer(model)
@@ -50,7 +49,8 @@ def main() -> None:
         settings = run.section(Training, "sft")
         policy, log = sft.train(taught, tokenizer, model, settings, run.seed)
         if is_main_process():
-            manifest = checkpoints.manifest_for(model, tokenizer, None, [Questions.path()], "sft")
+            data = [Questions.path(TAUGHT)]
+            manifest = checkpoints.manifest_for(model, tokenizer, None, data, "sft")
             with artifacts.complete_folder(FOLDER) as folder:
                 checkpoints.save_adapter(policy, folder, manifest)
             run.wrote(FOLDER)

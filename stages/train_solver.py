@@ -1,6 +1,6 @@
 """Train the solver that tells recoverability: which option does a masked explanation point to?
 
-    data/questions.parquet (judge split) -> models/solver
+    data/questions_taught.parquet (judge split) -> models/solver
                                             reports/train_solver.json
 
 It learns from students' explanations rated at least `min_rating`, with the letters and texts
@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import InputError
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages.pure import masking, prompts, solving
-from stages.pure.teaching import training_rows
 from stages.runtime import artifacts, checkpoints, solver
 from stages.runtime.profile import Encoder
 from stages.runtime.run import StageParams, stage_run, start
@@ -74,7 +73,7 @@ def fitness(trained: Solver, rows: Sequence[solving.Row]) -> dict[str, float]:
 def main() -> None:
     """Train the solver on the judge split."""
     with stage_run("train_solver", Params) as run:
-        rows = training_rows(run.read(Questions))
+        rows = run.read(Questions, TAUGHT)
         fitted = solving.rated_at_least(rows, ["judge"], run.params.min_rating)
         if len({row["cluster_id"] for row in fitted}) < 2:
             raise InputError(
@@ -84,7 +83,7 @@ def main() -> None:
             )
         told = choices(fitted, [row["explanation"] for row in fitted])
         trained, curve = solver.fit(run.section(Encoder, "encoder"), told)
-        manifest: dict[str, Any] = checkpoints.data_digests(Questions.path())
+        manifest: dict[str, Any] = checkpoints.data_digests(Questions.path(TAUGHT))
         manifest |= {"split": "judge", "rows_n": len(fitted)}
         with artifacts.complete_folder(FOLDER) as folder:
             solver.save(trained, folder, manifest)

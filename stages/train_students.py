@@ -1,6 +1,6 @@
 """Train the students of the offline default, or pin the hub models of the profile.
 
-    data/questions.parquet (judge split) -> models/students
+    data/questions_taught.parquet (judge split) -> models/students
                                             reports/train_students.json, curves/
 
 Student utility asks whether an explanation makes the key likelier to a student who could not
@@ -31,9 +31,8 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages.pure import exams, masking, prompts, reading, solving, utility
-from stages.pure.teaching import training_rows
 from stages.runtime import artifacts, base_model, checkpoints, lessons, params, resume, students
 from stages.runtime.lessons import Reading
 from stages.runtime.packing import Document
@@ -155,7 +154,7 @@ def train_all(
 def main() -> None:
     """Train the tiny students, or pin the hub models of the profile."""
     with stage_run("train_students", Params) as run:
-        rows = training_rows(run.read(Questions))
+        rows = run.read(Questions, TAUGHT)
         named = students_of(run.given)
         with artifacts.complete_folder(FOLDER) as folder:
             if all(how.name == "trained" for how in named.values()):
@@ -168,7 +167,7 @@ def main() -> None:
             asked = prompts.distinct_questions(rows)
             exam = Exam(run.params.neighbours, exams.records(asked[asked.split == "train"]))
             students.write_exam(exam, folder)
-            checkpoints.write_manifest(folder, checkpoints.data_digests(Questions.path()))
+            checkpoints.write_manifest(folder, checkpoints.data_digests(Questions.path(TAUGHT)))
         run.wrote(FOLDER)
         run.report(numbers)
 

@@ -1,7 +1,7 @@
 """Train the two models that predict a rating from a question and an explanation.
 
-    data/questions.parquet, models/base -> models/verifier_reward  (train split, two folds)
-    data/questions.parquet              -> models/verifier_judge   (judge split, encoder)
+    data/questions_taught.parquet, models/base -> models/verifier_reward  (train split, two folds)
+    data/questions_taught.parquet              -> models/verifier_judge   (judge split, encoder)
                                         -> data/predictions_reward, data/predictions_judge
 
 The verifier (a score head and a LoRA adapter on the generator's base) ranks candidates.
@@ -28,12 +28,11 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.leakage import Leakage
 from schemas.predictions import Predictions
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages.pure import swaps
 from stages.pure.claims import Claim, claim_key
 from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
-from stages.pure.teaching import training_rows
 from stages.runtime import alignment, artifacts, checkpoints, classifiers, resume
 from stages.runtime.classifiers import Classifier
 from stages.runtime.profile import Encoder, Model, Training
@@ -95,7 +94,7 @@ def train_fold(
     training = run.section(Training, "verifier")
     log = classifiers.fit(verifier, fitted, training, run.seed, unseen, resume.SECONDS)
     manifest = checkpoints.manifest_for(
-        model, verifier.tokenizer, None, [Questions.path()], "verifier"
+        model, verifier.tokenizer, None, [Questions.path(TAUGHT)], "verifier"
     )
     counts = {"split": "train", "rows_n": len(rows)}
     classifiers.save(verifier, checkpoints.scratch_outputs(folder), manifest | counts)
@@ -140,7 +139,7 @@ def train_judge(run: Run[Params], rows: pd.DataFrame, folder: Path) -> pd.DataFr
         judged.cluster_id.to_numpy(),
     )
     judge, curve = alignment.fit("rating", run.section(Encoder, "encoder"), fitted)
-    manifest = checkpoints.data_digests(Questions.path())
+    manifest = checkpoints.data_digests(Questions.path(TAUGHT))
     alignment.save(judge, folder, manifest | {"split": "judge", "rows_n": len(judged)})
     run.write_curve(curve)
     return swaps.predictions(unseen, lambda asked, texts: judge.ratings(claims(asked), texts))
@@ -154,7 +153,7 @@ def main(item: str) -> None:
     if item not in TRAININGS:
         raise InputError(f"train_verifier: unknown item '{item}'. Use one of {sorted(TRAININGS)}.")
     with stage_run("train_verifier", Params, item) as run:
-        rows = training_rows(run.read(Questions))
+        rows = run.read(Questions, TAUGHT)
         run.reads(Leakage.path("questions"))
         if item == "reward":
             run.reads(checkpoints.BASE_DIR)

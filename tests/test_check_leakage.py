@@ -19,11 +19,12 @@ from schemas.scores import Scores
 from stages import calibrate_leakage, check_leakage
 from stages.check_leakage import Params, check_splits, pairs_of_questions, pairs_of_texts
 from stages.pure import clusters, leakage
-from stages.runtime import artifacts, params, similarity, tracking
+from stages.runtime import artifacts, params, similarity, store, tracking
 from stages.runtime.profile import Encoder
 from tests import invented
 from tests.imports import ROOT
 from tests.paraphrases import PARAPHRASES, questions
+from tests.tiny_models import reported, write_course
 
 SECTION = yaml.safe_load((ROOT / "params.yaml").read_text())["check_leakage"]
 ENCODER = yaml.safe_load((ROOT / "stages/profiles/tiny.yaml").read_text())["encoder"]
@@ -256,8 +257,9 @@ def test_a_row_of_no_known_question_is_named():
 
 
 def test_a_text_has_one_vector_whatever_stands_beside_it():
-    alone = similarity.embed(READER, [PLANTED])
-    among = similarity.embed(READER, ["short", PLANTED, PLANTED * 3, PLANTED])
+    with store.forgetful():
+        alone = similarity.embed(READER, [PLANTED])
+        among = similarity.embed(READER, ["short", PLANTED, PLANTED * 3, PLANTED])
     np.testing.assert_allclose(among[[1, 3]], np.repeat(alone, 2, axis=0), atol=1e-5)
     assert np.linalg.norm(among, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
 
@@ -305,23 +307,43 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_both_items_write_the_same_bytes_twice(stage: Path):
-    artifacts.write(
-        Questions, questions(*[(a, SPLITS[i % 4]) for i, (a, _) in enumerate(PARAPHRASES)])
-    )
+    write_course(questions(*[(a, SPLITS[i % 4]) for i, (a, _) in enumerate(PARAPHRASES)]))
     outputs = (Leakage.path("questions"), Path("reports/check_leakage_questions.json"))
     check_leakage.main("questions")
     first = [path.read_bytes() for path in outputs]
     check_leakage.main("questions")
     assert [path.read_bytes() for path in outputs] == first
-    artifacts.write(Questions, invented.questions())
+    write_course(invented.questions())
     check_leakage.main("texts")
     assert Leakage.path("texts").exists()
+
+
+def test_a_later_course_is_checked_and_changes_no_byte_that_trainings_depend_on(stage: Path):
+    taught = questions(*[(a, SPLITS[i % 4]) for i, (a, _) in enumerate(PARAPHRASES[1:])])
+    write_course(taught)
+    check_leakage.main("questions")
+    table = Leakage.path("questions")
+    before, asked_n = table.read_bytes(), reported("check_leakage_questions")["questions_n"]
+    asked, said = PARAPHRASES[0]
+
+    def with_later(*rows: Any) -> pd.DataFrame:
+        later = questions(*rows)
+        moved = {name: "later" + later[name] for name in ("row_id", "question_id", "cluster_id")}
+        later = artifacts.conform(Questions, later.assign(**moved, is_training_row=False))
+        return pd.concat([taught, later], ignore_index=True)
+
+    write_course(with_later((asked, "train")))
+    check_leakage.main("questions")
+    assert table.read_bytes() == before
+    assert reported("check_leakage_questions")["questions_n"] == asked_n + 1
+    write_course(with_later((asked, "train"), (said, "test")))
+    assert "similarity" in message(lambda: check_leakage.main("questions"))
 
 
 def test_the_stage_leaves_nothing_behind_when_it_stops(stage: Path):
     Leakage.path("questions").unlink(missing_ok=True)
     asked, said = PARAPHRASES[0]
-    artifacts.write(Questions, questions((asked, "train"), (said, "test")))
+    write_course(questions((asked, "train"), (said, "test")))
     message(lambda: check_leakage.main("questions"))
     assert not Leakage.path("questions").exists()
     assert not (stage / "reports").exists()

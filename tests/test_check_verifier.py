@@ -17,7 +17,7 @@ from schemas.questions import Questions
 from stages import check_verifier, train_verifier
 from stages.pure import baselines, fitness, swaps
 from stages.runtime import artifacts
-from tests.tiny_models import TRAINING, Stage, course, reported
+from tests.tiny_models import TRAINING, Stage, course, reported, write_course
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -196,7 +196,7 @@ def rated_course(shuffle: bool) -> pd.DataFrame:
 def test_the_gate_passes_a_training_on_texts_and_fails_one_on_shuffled_texts(
     checkout: Path, run_stage: Stage, shuffle: bool
 ):
-    artifacts.write(Questions, artifacts.conform(Questions, rated_course(shuffle)))
+    write_course(artifacts.conform(Questions, rated_course(shuffle)))
     how = asdict(replace(TRAINING, epochs=6))
     weights = {"min_weight_ratings": 1}
     run_stage(train_verifier.main, "reward", train_verifier=weights, verifier=how)

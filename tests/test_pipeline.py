@@ -13,6 +13,7 @@ from schemas import leakage
 from schemas.base import Table
 from schemas.explanations import POLICIES
 from schemas.predictions import VERIFIERS
+from schemas.questions import TAUGHT
 from tests.imports import DATA_CODE, FIRST_PARTY, ROOT, closure, read_files
 from tests.pipeline import Stage, stages
 
@@ -56,7 +57,7 @@ PLUMBING = frozenset(
 WRITTEN_BY = {"stages/runtime/formats.py"}
 
 # The items of tables that are written to several files.
-ITEMS = (*POLICIES, "repeats", *VERIFIERS, *leakage.ITEMS)
+ITEMS = (*POLICIES, "repeats", *VERIFIERS, *leakage.ITEMS, TAUGHT)
 
 each_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 

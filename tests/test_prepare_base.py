@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
-from schemas.questions import Questions
 from stages import prepare_base
 from stages.pure.prompts import render_prompt
-from stages.runtime import artifacts, base_model, checkpoints
+from stages.runtime import base_model, checkpoints
 from stages.runtime.packing import Document
 from tests import tiny_models
 from tests.tiny_models import BASE, Stage, profile, reported, tree_bytes
@@ -77,7 +76,7 @@ class Spy:
 
 @pytest.mark.usefixtures("_source")
 def test_no_text_of_the_other_splits_is_read(monkeypatch: pytest.MonkeyPatch, run_stage: Stage):
-    artifacts.write(Questions, marked(tiny_models.course()))
+    tiny_models.write_course(marked(tiny_models.course()))
     spy = Spy(monkeypatch)
     run_stage(prepare_base.main, **sections())
     read = spy.all_texts()
@@ -179,7 +178,7 @@ def test_a_missing_file_of_statements_is_named(run_stage: Stage):
 
 @pytest.mark.usefixtures("_source")
 def test_a_course_without_train_rows_is_refused(run_stage: Stage):
-    artifacts.write(Questions, tiny_models.course().query("split != 'train'"))
+    tiny_models.write_course(tiny_models.course().query("split != 'train'"))
     with pytest.raises(InputError, match="no row in the split 'train'"):
         run_stage(prepare_base.main, **sections())
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import InputError
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from schemas.rejects import Rejects
 from stages.prepare_questions import Params, main, prepare, sort_and_split
 from stages.pure.cleaning import sort_out
@@ -103,7 +103,8 @@ def test_the_stage_writes_both_tables_and_its_report(raw: Path, monkeypatch: pyt
 
 def test_the_same_exports_give_the_same_bytes(raw: Path, monkeypatch: pytest.MonkeyPatch):
     write_a(raw, *({"question": f"What is w{i}x?"} for i in range(20)), {"deleted": "1"})
-    outputs = ["data/questions.parquet", "data/rejects.parquet", "reports/prepare_questions.json"]
+    outputs = ["data/questions.parquet", "data/questions_taught.parquet", "data/rejects.parquet"]
+    outputs += ["reports/prepare_questions.json"]
     run_main(monkeypatch, PARAMS)
     first = [Path(name).read_bytes() for name in outputs]
     run_main(monkeypatch, PARAMS)
@@ -173,6 +174,22 @@ def test_an_untaught_course_changes_no_row_of_the_others(raw: Path):
     }
     assert found[found.course == "bio"].to_dict("records") == before.to_dict("records")
     assert len(found) == 4
+
+
+def test_an_untaught_course_changes_no_byte_of_what_trainings_read(
+    raw: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_a(raw, *({"question": f"What is w{i}x?"} for i in range(9)))
+    run_main(monkeypatch, PARAMS)
+    taught, everything = Questions.path(TAUGHT), Questions.path()
+    before = taught.read_bytes()
+    assert everything.read_bytes() == before
+    later = ROW_A | {"id": "1", "question": "Why is the sky blue?", "explanation": LONG}
+    (raw / "b.csv").write_text(csv_text(COLUMNS_A, later), encoding="utf-8")
+    exports: list[Any] = [*PARAMS.exports, {"course": "chem", "layout": "A", "file": "b.csv"}]
+    run_main(monkeypatch, replace(PARAMS, exports=exports, untaught_courses=["chem"]))
+    assert taught.read_bytes() == before
+    assert len(artifacts.read(Questions)) == 10
 
 
 @pytest.mark.parametrize(

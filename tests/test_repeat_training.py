@@ -26,7 +26,7 @@ from stages.runtime import training as trainers
 from stages.runtime.generation import Generated
 from stages.scorers import registry
 from tests import invented
-from tests.tiny_models import Recorded, Stage, course, profile, reported
+from tests.tiny_models import Recorded, Stage, course, profile, reported, write_course
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -253,6 +253,6 @@ def test_what_a_stage_of_the_route_refuses_is_refused_before_a_training(
 
 @pytest.mark.usefixtures("_nothing_is_trained")
 def test_a_course_without_test_questions_is_refused(repeat: Repeat):
-    artifacts.write(Questions, course().query("split != 'test'"))
+    write_course(course().query("split != 'test'"))
     with pytest.raises(InputError, match="no question in the split 'test'"):
         repeat([14])

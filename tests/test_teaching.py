@@ -7,10 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages import prepare_base, train_entailment, train_solver, train_students, train_verifier
 from stages.pure import solving
-from stages.pure.teaching import training_rows
 from stages.runtime import artifacts, checkpoints
 from stages.steps import sft
 from tests import tiny_models
@@ -33,6 +32,12 @@ def later() -> pd.DataFrame:
         is_training_row=False,
     )
     return artifacts.conform(Questions, moved)
+
+
+def taught(rows: pd.DataFrame) -> pd.DataFrame:
+    """What prepare_questions hands to the trainings of these rows."""
+    tiny_models.write_course(rows)
+    return artifacts.read(Questions, TAUGHT)
 
 
 def both() -> pd.DataFrame:
@@ -79,23 +84,15 @@ INPUTS: dict[str, Callable[[pd.DataFrame], Any]] = {
 @pytest.mark.usefixtures("checkout")
 @pytest.mark.parametrize("model", INPUTS)
 def test_a_later_course_changes_no_training_input(model: str):
-    taught = INPUTS[model](training_rows(tiny_models.course()))
-    assert INPUTS[model](training_rows(both())) == taught
+    alone = INPUTS[model](taught(tiny_models.course()))
+    assert INPUTS[model](taught(both())) == alone
     # the later course has what a model could learn from
-    assert INPUTS[model](both()) != taught
-
-
-def test_training_rows_keep_their_numbers():
-    rows = training_rows(both())
-    assert rows.course.eq("zoo").all()
-    assert rows.index.tolist() == list(range(40, 80))  # behind "ark"
-    assert training_rows(tiny_models.course()).equals(tiny_models.course())
-    assert training_rows(later()).empty
+    assert INPUTS[model](both()) != alone
 
 
 def trained(run_stage: tiny_models.Stage, rows: pd.DataFrame, stage: Any, *item: str) -> Any:
     """What a stage writes from these rows."""
-    artifacts.write(Questions, rows)
+    tiny_models.write_course(rows)
     sections = {
         "train_entailment": {"min_rating": RATING},
         "train_solver": {"min_rating": RATING},

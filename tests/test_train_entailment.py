@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages import train_entailment
 from stages.pure.claims import claim, claim_key
 from stages.pure.prompts import distractor_texts
-from stages.runtime import alignment, artifacts, checkpoints
+from stages.runtime import alignment, checkpoints
 from stages.runtime.alignment import Examples
 from stages.runtime.digests import dvc_md5
-from tests.tiny_models import Stage, course, reported, tree_bytes
+from tests.tiny_models import Stage, course, reported, tree_bytes, write_course
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -170,7 +170,7 @@ def test_a_real_training_can_be_loaded_and_gives_the_same_bytes(checkout: Path, 
     assert numbers["pairs_n"] == 8  # four judge questions, one good explanation each
     assert 0 <= numbers["accuracy_frac"] <= 1
     manifest = checkpoints.read_manifest(train_entailment.FOLDER)
-    assert manifest["data"] == {"data/questions.parquet": dvc_md5(Questions.path())}
+    assert manifest["data"] == {"data/questions_taught.parquet": dvc_md5(Questions.path(TAUGHT))}
     assert (manifest["split"], manifest["rows_n"]) == ("judge", 8)
     scorer = alignment.load(train_entailment.FOLDER)
     found = scorer.probabilities([claim_key(record())], ["It lives in the meadow."])
@@ -180,7 +180,7 @@ def test_a_real_training_can_be_loaded_and_gives_the_same_bytes(checkout: Path, 
 def test_a_judge_split_without_good_explanations_is_refused(checkout: Path, run_stage: Stage):
     rows = course()
     poor = rows.assign(question_rating_mean=rows.question_rating_mean.clip(upper=2.5))
-    artifacts.write(Questions, pd.DataFrame(poor))
+    write_course(pd.DataFrame(poor))
     with pytest.raises(InputError, match=r"rated 3\.0 or more"):
         run_stage(train_entailment.main, **SECTION)
     assert not train_entailment.FOLDER.exists()

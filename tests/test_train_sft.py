@@ -9,13 +9,22 @@ import pytest
 
 from schemas.errors import InputError
 from schemas.leakage import Leakage
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages import train_sft
 from stages.pure.prompts import render_prompt
-from stages.runtime import artifacts, checkpoints
+from stages.runtime import checkpoints
 from stages.runtime import training as trainers
 from stages.steps import sft
-from tests.tiny_models import MODEL, TRAINING, Stage, course, profile, reported, tree_bytes
+from tests.tiny_models import (
+    MODEL,
+    TRAINING,
+    Stage,
+    course,
+    profile,
+    reported,
+    tree_bytes,
+    write_course,
+)
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -121,7 +130,7 @@ def test_rows_that_are_too_long_are_counted(fitted: dict[str, list[str]], run_st
     rows = course()
     is_first = rows.row_id == good("train").row_id.iloc[0]
     long = rows.explanation.where(~is_first, "the meadow " * 200)
-    artifacts.write(Questions, rows.assign(explanation=long))
+    write_course(rows.assign(explanation=long))
     run_stage(train_sft.main, train_sft={"refinement_frac": 0.0, "min_refinement_gap": 0.5})
     assert reported("train_sft")["too_long_n"] == 1
     assert len(fitted["rows"]) == 7
@@ -138,7 +147,11 @@ def test_the_adapter_learns_and_the_same_seed_gives_the_same_bytes(
     numbers = reported("train_sft")
     assert numbers["loss_last_nats"] < numbers["loss_first_nats"]
     assert numbers["eval_loss_last_nats"] < numbers["eval_loss_first_nats"]
-    assert recorded.inputs == [Questions.path(), Leakage.path("questions"), checkpoints.BASE_DIR]
+    assert recorded.inputs == [
+        Questions.path(TAUGHT),
+        Leakage.path("questions"),
+        checkpoints.BASE_DIR,
+    ]
     assert train_sft.FOLDER in recorded.outputs
     first = tree_bytes(train_sft.FOLDER) | tree_bytes(Path("reports"))
     assert not [name for name, data in first.items() if str(checkout).encode() in data]
@@ -157,7 +170,7 @@ def test_the_adapter_learns_and_the_same_seed_gives_the_same_bytes(
 
 def test_a_course_without_good_rows_is_refused(checkout: Path, run_stage: Stage):
     before = tree_bytes(train_sft.FOLDER)
-    artifacts.write(Questions, course().assign(is_sft_row=False))
+    write_course(course().assign(is_sft_row=False))
     with pytest.raises(InputError, match="no train row has is_sft_row"):
         run_stage(train_sft.main, **SECTION)
     assert tree_bytes(train_sft.FOLDER) == before

@@ -4,11 +4,10 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages import train_solver
-from stages.runtime import artifacts
 from stages.runtime.digests import dvc_md5
-from tests.tiny_models import Stage, course, reported, tree_bytes
+from tests.tiny_models import Stage, course, reported, tree_bytes, write_course
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -39,7 +38,7 @@ def test_the_report_holds_accuracy_with_and_without_the_explanation(run_stage: S
 @pytest.mark.usefixtures("checkout")
 def test_only_the_judge_split_changes_the_solver(run_stage: Stage):
     def trained(rows: pd.DataFrame) -> bytes:
-        artifacts.write(Questions, rows)
+        write_course(rows)
         run_stage(train_solver.main, **SECTION)
         return tree_bytes(train_solver.FOLDER)["head.safetensors"]
 
@@ -58,7 +57,7 @@ def test_only_the_judge_split_changes_the_solver(run_stage: Stage):
 def test_the_manifest_names_the_table(run_stage: Stage):
     run_stage(train_solver.main, **SECTION)
     manifest = train_solver.checkpoints.read_manifest(train_solver.FOLDER)
-    assert manifest["data"] == {str(Questions.path()): dvc_md5(Questions.path())}
+    assert manifest["data"] == {str(Questions.path(TAUGHT)): dvc_md5(Questions.path(TAUGHT))}
     assert manifest["split"] == "judge"
 
 

@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
-from schemas.questions import Questions
 from stages import train_students
-from stages.runtime import artifacts, students
+from stages.runtime import students
 from stages.scorers import utility as scorer
-from tests.tiny_models import STUDENT, Stage, course, reported, tree_bytes
+from tests.tiny_models import STUDENT, Stage, course, reported, tree_bytes, write_course
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -53,7 +52,7 @@ def test_only_the_judge_split_is_read(run_stage: Stage):
     is_judge = course().split == "judge"
     for changed, is_same in ((~is_judge, True), (is_judge, False)):
         other = course().explanation.mask(changed, course().explanation + " Fish swim.")
-        artifacts.write(Questions, course().assign(explanation=other))
+        write_course(course().assign(explanation=other))
         assert (trained(run_stage) == before) == is_same
 
 

@@ -11,7 +11,7 @@ import pytest
 from schemas.errors import InputError
 from schemas.leakage import Leakage
 from schemas.predictions import Predictions
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages import train_verifier
 from stages.pure.claims import Claim, claim_key
 from stages.pure.marks import mark_options
@@ -169,11 +169,15 @@ def test_the_curve_says_which_half_it_is_of(spy: Spy, run_stage: Stage):
 def test_the_verifier_stands_on_the_generators_base(spy: Spy, run_stage: Stage):
     recorded = run_stage(train_verifier.main, "reward", **SECTION)
     assert spy.backbones == [MODEL, MODEL]
-    assert recorded.inputs == [Questions.path(), Leakage.path("questions"), checkpoints.BASE_DIR]
+    assert recorded.inputs == [
+        Questions.path(TAUGHT),
+        Leakage.path("questions"),
+        checkpoints.BASE_DIR,
+    ]
     assert Path("models/verifier_reward") in recorded.outputs
     for _, _, manifest in spy.saved:
         assert manifest["base"]["md5"] == checkpoints.dvc_md5(checkpoints.BASE_DIR)
-        assert list(manifest["data"]) == ["data/questions.parquet"]
+        assert list(manifest["data"]) == ["data/questions_taught.parquet"]
 
 
 # ---- the judge -----------------------------------------------------------------------------
@@ -189,10 +193,10 @@ def test_the_judge_learns_from_its_split_alone(judge: JudgeSpy, run_stage: Stage
     assert fitted.groups.tolist() == rows.cluster_id.tolist()
     # 18, 19, 20 and 21 ratings, two students each: weights are ratings over their mean
     assert fitted.weights == pytest.approx(np.repeat([18, 19, 20, 21], 2) / 19.5)
-    data = {"data/questions.parquet": checkpoints.dvc_md5(Questions.path())}
+    data = {"data/questions_taught.parquet": checkpoints.dvc_md5(Questions.path(TAUGHT))}
     wanted = {"split": "judge", "rows_n": 8, "data": data}
     assert judge.saved == [("models/verifier_judge.new.partial", wanted)]
-    assert recorded.inputs == [Questions.path(), Leakage.path("questions")]
+    assert recorded.inputs == [Questions.path(TAUGHT), Leakage.path("questions")]
 
 
 def test_the_judge_is_a_rating_by_the_encoder(judge: JudgeSpy, run_stage: Stage):
@@ -283,7 +287,7 @@ def test_a_split_with_less_than_two_rated_questions_is_refused(
     is_kept = (rows.split != split) | (
         rows.question_id == rows[rows.split == split].question_id.min()
     )
-    artifacts.write(Questions, rows[is_kept])
+    tiny_models.write_course(rows[is_kept])
     with pytest.raises(InputError, match="at least two questions are needed"):
         run_stage(train_verifier.main, item, **SECTION)
     assert spy.saved == judge.saved == []

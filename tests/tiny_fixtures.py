@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from schemas.questions import Questions
-from stages.runtime import alignment, artifacts, encoder, params, tracking
+from stages.runtime import alignment, encoder, params, tracking
 from tests import tiny_models
 from tests.tiny_models import Recorded, Stage
 
@@ -22,7 +21,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository that tests get a copy of, made once."""
     folder = tmp_path_factory.mktemp("built")
     with contextlib.chdir(folder):
-        artifacts.write(Questions, tiny_models.course())
+        tiny_models.write_course(tiny_models.course())
         tiny_models.make_base()
         tiny_models.make_policy(Path("models/sft"), seed=1)
         for fold in (0, 1):

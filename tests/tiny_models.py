@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages.pure.prompts import render_prompt
-from stages.runtime import base_model, checkpoints, classifiers, generation, training
+from stages.runtime import artifacts, base_model, checkpoints, classifiers, generation, training
 from stages.runtime.base_model import Base
 from stages.runtime.drawing import Request
 from stages.runtime.generation import Generated
@@ -126,6 +126,12 @@ def course() -> pd.DataFrame:
             stem = f"Where does the {animal} live?"
             rows.append((*identity, stem, *options, text, len(text.split()), *rated))
     return invented.table(Questions, rows)
+
+
+def write_course(rows: pd.DataFrame) -> None:
+    """The tables of prepare_questions: all rows, and those that models may learn from."""
+    artifacts.write(Questions, rows)
+    artifacts.write(Questions, rows[rows.is_training_row], TAUGHT)
 
 
 def texts() -> list[str]:

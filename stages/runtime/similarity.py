@@ -3,16 +3,19 @@
 N, M = texts of two sides, D = width of the encoder.
 """
 
+import base64
 import functools
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from stages.runtime import buckets, encoder
+from stages.runtime import buckets, encoder, processor, sources, store
 from stages.runtime.profile import Encoder
 
 BLOCK = 1024  # rows of a matrix product
+BATCHES = 32  # that are read, and kept, together
 DECIMALS = 4  # the last bits of a threaded product vary
 
 
@@ -26,16 +29,25 @@ def embed(how: Encoder, texts: Sequence[str]) -> np.ndarray:
     """Unit vectors (N, D), float32: the mean over all tokens, each distinct text read once.
 
     A text of more than `how.max_length` tokens is compared by its beginning. Its vector is the
-    same bits in any company.
+    same bits in any company, and is kept in the store of rows.
     """
+    machine = processor.identity(how.dtype, how.device, how.threads)
+    code = sources.code_digest(__name__)
+    same = store.digest_of(encoder=asdict(how), machine=machine, code=code)
+    read = functools.partial(read_texts, how)
+    found = store.remembered("vector", same, list(texts), read, how.batch_size * BATCHES)
+    rows = [np.frombuffer(base64.b64decode(row), dtype=np.float32) for row in found]
+    return np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32)
+
+
+def read_texts(how: Encoder, texts: Sequence[str]) -> list[str]:
+    """The vector of each text: its bytes in base64, for the store."""
     import torch
     from tqdm import tqdm
 
     model, tokenizer = loaded(how)
-    distinct = sorted(set(texts))
-    cut = {"truncation": True, "max_length": how.max_length}
-    ids = tokenizer(distinct, **cut)["input_ids"] if distinct else []
-    vectors = np.zeros((len(ids), model.config.hidden_size), dtype=np.float32)
+    ids = tokenizer(texts, truncation=True, max_length=how.max_length)["input_ids"]
+    found: dict[int, str] = {}
     parts = list(buckets.batches([len(row) for row in ids], how.batch_size))
     with torch.inference_mode():
         for chunk, length in tqdm(parts, desc="read texts", unit="batch", disable=None):
@@ -47,9 +59,12 @@ def embed(how: Encoder, texts: Sequence[str]) -> np.ndarray:
             ).to(model.device)
             hidden = model(**batch).last_hidden_state.float()  # (B, T, D)
             total = (hidden * batch["attention_mask"][..., None]).sum(dim=1)
-            vectors[chunk] = torch.nn.functional.normalize(total, dim=1).cpu().numpy()
-    place = {text: i for i, text in enumerate(distinct)}
-    return vectors[np.array([place[text] for text in texts], dtype=int)]
+            vectors = torch.nn.functional.normalize(total, dim=1).cpu().numpy()
+            found |= {
+                i: base64.b64encode(row.tobytes()).decode()
+                for i, row in zip(chunk, vectors, strict=True)
+            }
+    return [found[i] for i in range(len(texts))]
 
 
 def embed_parts(how: Encoder, parts: Sequence[Sequence[str]]) -> np.ndarray:
