@@ -3,28 +3,37 @@
 A course is run through up to the scores. Then a question comes that no model may learn from
 (prepare_questions.untaught_courses). Ours: `dvc repro` with the row store; beside it the same
 without what the store knows (what DVC alone would do), and everything from the beginning (what
-scripts do). How many rows each stage computed is read from the store.
+scripts do). Which stages ran is read from what DVC says, and how many rows they computed and
+which trainings they began from the store. Two scorers stand for all, to keep it to minutes.
 """
 
 import csv
+import itertools
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import yaml
 
 from stages.benches.measure import Case, Check, Goal, How, Laps, Way, faster, median
+from stages.pure import clusters
 from stages.runtime import store
 
 ROOT = Path(__file__).resolve().parents[2]
 COURSE, TARGET = "late", "score_candidates"
+# prepare_base reads a folder that got a file: it runs, and finds its training done
+RUN = {"prepare_questions", "check_leakage@questions", "prepare_base"}
+RUN |= {"sample_candidates", "make_negatives", TARGET}
+SCORES, SCORERS_N = "scores.parquet", 2
 IN_TEMP = ["dvc", "exp", "run", "--temp", "--copy-paths", "data/raw/mine", TARGET]
 TEMPERATURES = [0.3, 0.5, 0.7, 0.9, 1.1, 1.3]
 HEADER = ["id", "course_id", "question", "altA", "altB", "altC", "altD", "altE", "numAlts"]
@@ -53,7 +62,8 @@ def params_of(plan: Plan, threads: int) -> dict[str, dict[str, Any]]:
             "prepare_questions.min_ratings": 1,
             "sample_candidates.max_questions": None,
             "sample_candidates.temperatures": TEMPERATURES,
-            "check_leakage.max_question_similarity": 1.0,
+            "check_leakage.max_question_similarity": 1.1,
+            "score_candidates.scorers": {"verifier": "reward", "judge": "heldout"},
         },
         "stages/profiles/tiny.yaml": {
             **{f"{name}.threads": threads for name in ("model", "encoder")},
@@ -140,12 +150,32 @@ class Workspace:
         with (self.folder / "data/raw/mine/late.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(HEADER)
-            writer.writerows(late_row(number) for number in range(self.questions_n))
+            writer.writerows(late_rows(self.questions_n, section["split_percent"]))
 
     def missed(self) -> dict[str, int]:
-        """Rows that were asked for and not in the store so far, by kind."""
+        """Rows that were asked for and not in the store so far, by kind; trainings so far."""
         with sqlite3.connect(self.store / store.FILE) as connection:
-            return dict(connection.execute("select kind, missed from asked"))
+            rows = dict(connection.execute("select kind, missed from asked"))
+        return rows | {"training": len([*(self.store / "checkpoints").iterdir()])}
+
+    def texts(self) -> int:
+        """Texts that have a score."""
+        return pq.read_metadata(self.folder / f"data/{SCORES}").num_rows // SCORERS_N
+
+
+def late_rows(count: int, split_percent: Mapping[str, float]) -> Iterator[list[str]]:
+    """The first made-up questions that fall into the train split, which is sampled."""
+    found = 0
+    for number in itertools.count():
+        row = late_row(number)
+        options = zip("abcd", row[3:7], strict=True)
+        asked: dict[str, Any] = {f"option_{letter}": text for letter, text in options}
+        asked |= {"stem": row[2], "options_n": 4, "key": row[9]}
+        if clusters.split_of(clusters.anchor(asked), split_percent) == "train":
+            yield row
+            found += 1
+        if found == count:
+            return
 
 
 def late_row(number: int) -> list[str]:
@@ -182,12 +212,14 @@ def incremental_case(plan: Plan, how: How) -> Case:
     """One more question, three ways."""
     made = built(plan, how)
     computed: dict[str, dict[str, int]] = {}
+    ran: dict[str, list[str]] = {}
 
     def counted(name: str, *command: str) -> None:
-        """Run a command and note how many rows it computed."""
+        """Run a command and note which stages it ran, and how much they computed."""
         before = made.missed()
-        made.run(*command)
+        told = made.run(*command)
         after = made.missed()
+        ran[name] = re.findall(r"Running stage '([^']+)'", told)
         computed[name] = {kind: n - before.get(kind, 0) for kind, n in after.items()}
 
     def late(_: Any) -> None:
@@ -200,21 +232,25 @@ def incremental_case(plan: Plan, how: How) -> Case:
         made.run("dvc", "repro", "--force", TARGET, store=made.empty_store())
 
     def checks() -> list[Check]:
+        before = made.texts()
         made.add_question()
         counted("in the workspace", "dvc", "repro", TARGET)
-        alone = (made.folder / "data/scores.parquet").read_bytes()
+        new = made.texts() - before
+        alone = (made.folder / f"data/{SCORES}").read_bytes()
         all_again(None)  # with an empty store: the same bytes
-        again = (made.folder / "data/scores.parquet").read_bytes()
+        again = (made.folder / f"data/{SCORES}").read_bytes()
         made.add_question()
         counted("in a temporary folder", *IN_TEMP)
-        return [
-            Check("scores differ from those of a run from nothing", float(alone != again), 0),
-            *(
-                Check(f"samples beyond those of the question, {name}", rows["sample"] - own, 0)
-                for own in [len(TEMPERATURES)]
-                for name, rows in computed.items()
-            ),
-        ]
+        found = [Check("scores differ from those of a run from nothing", float(alone != again), 0)]
+        for name, rows in computed.items():
+            scores = max(n for kind, n in rows.items() if kind not in ("sample", "training"))
+            found += [
+                Check(f"stages beyond those of a question, {name}", len({*ran[name]} - RUN), 0),
+                Check(f"trainings, {name}", rows["training"], 0),
+                Check(f"samples beyond its {len(TEMPERATURES)}, {name}", beyond(rows), 0),
+                Check(f"scores of one scorer beyond its {new} texts, {name}", scores - new, 0),
+            ]
+        return found
 
     return Case(
         items=1,
@@ -231,8 +267,13 @@ def incremental_case(plan: Plan, how: How) -> Case:
             faster(laps, "ours", "everything again", 1),
             Goal("seconds of a dvc repro with nothing to do", idle(laps), 1.5, is_at_most=True),
         ],
-        details=lambda laps: {"rows computed": computed},
+        details=lambda laps: {"computed": computed, "stages that ran": ran},
     )
+
+
+def beyond(rows: Mapping[str, int]) -> int:
+    """How far the number of samples is from that of one question."""
+    return abs(rows["sample"] - len(TEMPERATURES))
 
 
 def idle(laps: Laps) -> float:
