@@ -189,6 +189,11 @@ def test_the_digest_of_a_policy_is_of_its_adapter(checkout: Path):
         for folder in ("models/sft", "models/sft", "models/other")
     ]
     assert found[0] == found[1] != found[2]
+    config = Path("models/sft/adapter_config.json")
+    config.write_text(config.read_text().replace('"lora_alpha": 4', '"lora_alpha": 8'))
+    scaled = checkpoints.load_policy(MODEL, Path("models/sft"))
+    assert checkpoints.policy_digest(scaled) == checkpoints.adapter_digest(Path("models/sft"))
+    assert checkpoints.policy_digest(scaled) != found[0]
 
 
 # ---- the verifier and the students ---------------------------------------------------------

@@ -58,7 +58,8 @@ def test_what_is_imported_in_a_function_and_beyond_is_part_of_it(tree: Path):
     [
         ("# a comment\n{}\n\n\n", False),
         ("{}\nx = 2\n", True),
-        ("'''A docstring.'''\n{}", True),
+        ("'''A docstring.'''\n{}", False),
+        ("{}\ndef f():\n    '''Says.'''\n    return 1\n", True),
     ],
 )
 def test_code_counts_and_comments_and_layout_do_not(
@@ -123,3 +124,13 @@ def test_a_relative_import_would_not_be_seen_and_there_is_none():
     for path in MODULES:
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         assert not [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+
+
+def test_a_docstring_counts_nowhere():
+    told = "'''Of a module.'''\nclass A:\n    '''Of a class.'''\n"
+    told += "def f():\n    '''Of it.'''\n    return A"
+    plain = "class A:\n    pass\ndef f():\n    return A"
+    parts = [sources.without_docstrings(ast.parse(text)) for text in (told, plain)]
+    assert ast.dump(parts[0]) == ast.dump(parts[1])
+    kept = sources.without_docstrings(ast.parse("x = 1\n'''No docstring.'''"))
+    assert len(kept.body) == 2

@@ -110,25 +110,29 @@ def load_policy(model: Model, adapter: Path, trainable: bool = False) -> Any:
 
 
 def policy_digest(policy: Any) -> str:
-    """sha256 of a policy's weights: the digest of its base, and the bytes of its active adapter."""
+    """Of all that a policy computes with: its base, and its active adapter and its scale."""
     from peft import get_peft_model_state_dict
 
-    return weights_digest(get_peft_model_state_dict(policy, adapter_name=policy.active_adapter))
+    name = policy.active_adapter
+    weights = get_peft_model_state_dict(policy, adapter_name=name)
+    return weights_digest(weights, policy.peft_config[name].to_dict())
 
 
 def adapter_digest(folder: Path) -> str:
     """The policy_digest of an adapter folder, without loading its base."""
     from safetensors.torch import load_file
 
-    return weights_digest(load_file(str(folder / "adapter_model.safetensors")))
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    return weights_digest(load_file(str(folder / "adapter_model.safetensors")), config)
 
 
-def weights_digest(adapter: dict[str, Any]) -> str:
+def weights_digest(adapter: dict[str, Any], config: dict[str, Any]) -> str:
     """See policy_digest; in float32, as which PEFT reads an adapter of 16 bits."""
     from safetensors.torch import save
 
     plain = {name: adapter[name].detach().cpu().float().contiguous() for name in sorted(adapter)}
-    return f"{dvc_md5(BASE_DIR)}/{hashlib.sha256(save(plain)).hexdigest()}"
+    scale = [config[name] for name in ("lora_alpha", "r", "use_rslora")]
+    return f"{dvc_md5(BASE_DIR)}/{hashlib.sha256(save(plain)).hexdigest()}/{scale}"
 
 
 def encode_prompt(tokenizer: Any, text: str, template_kwargs: dict[str, Any]) -> list[int]:

@@ -50,9 +50,18 @@ def closure(*modules: str) -> set[Path]:
 
 @functools.cache
 def code_digest(*modules: str) -> str:
-    """sha256 of the syntax of `closure(*modules)`: comments and layout do not count."""
+    """sha256 of the syntax of `closure(*modules)`: comments, docstrings, layout do not count."""
     total = hashlib.sha256()
     for path in sorted(closure(*modules)):
-        syntax = ast.dump(ast.parse(path.read_text(encoding="utf-8")))
+        syntax = ast.dump(without_docstrings(ast.parse(path.read_text(encoding="utf-8"))))
         total.update(f"{path.relative_to(ROOT).as_posix()}\0{syntax}\0".encode())
     return total.hexdigest()
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The syntax of a module without any docstring; changed in place."""
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.walk(tree):
+        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
