@@ -1,6 +1,7 @@
 """C7: steps of SFT on rows of very different length.
 
-Naive: TRL's SFTTrainer as it comes. Strong: no checkpointing. Ours: training.fit_sft.
+Naive: TRL's SFTTrainer as it comes. Strong: no checkpointing. Ours: training.fit_sft. Beside
+them batches of rows of like length, which are other batches and so have other losses.
 """
 
 from typing import Any
@@ -37,14 +38,14 @@ def sft_case(plan: Plan, how: How) -> Case:
         given = settings(plan, False), shapes.backbone(how), how.seed
         return training.fit_sft(policy, tokenizer, rows, [], *given, logging_steps=1)
 
-    def trl(policy: Any, is_checkpointing: bool) -> Any:
+    def trl(policy: Any, is_checkpointing: bool, **more: Any) -> Any:
         from datasets import Dataset
         from trl import SFTConfig, SFTTrainer
 
         arguments = trl_arguments(plan, how, is_checkpointing)
         trainer = SFTTrainer(
             model=policy,
-            args=SFTConfig(**arguments, max_length=None, completion_only_loss=True),
+            args=SFTConfig(**arguments, **more, max_length=None, completion_only_loss=True),
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
         )
@@ -55,6 +56,9 @@ def sft_case(plan: Plan, how: How) -> Case:
         "ours": ours,
         "TRL's defaults": lambda policy: trl(policy, True),
         "TRL, no checkpointing": lambda policy: trl(policy, False),
+        "TRL, rows of like length together": lambda policy: trl(
+            policy, False, train_sampling_strategy="group_by_length"
+        ),
     }
     # forward and backward through frozen weights: 4 P per token
     work = [Phase(4 * body_of(plan.size) * sum(len(row["input_ids"]) for row in rows))]
