@@ -34,7 +34,7 @@ test: $(INSTALLED) ## all tests, with a small run of the whole route (minutes)
 	python -m pytest -n 2 --dist loadfile
 
 KILLS ?= 20
-faults: $(INSTALLED) ## kill the dear stages KILLS times each and compare bytes (half an hour)
+faults: $(INSTALLED) ## kill the dear stages KILLS times each and compare bytes (a quarter of an hour)
 	python -m pytest tests/test_faults.py --kills $(KILLS) -n 2 -k ends_in_the_same_bytes
 
 check: $(INSTALLED) ## format, lint, types

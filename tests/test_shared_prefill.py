@@ -1,6 +1,7 @@
 """Answers in batches: each is bit by bit what it is alone; greedy ones are transformers'."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from stages.runtime import shared_prefill
 from stages.runtime.drawing import Decoding, Request
-from stages.runtime.shared_cache import SharedCache
+from stages.runtime.shared_cache import HIDDEN, SharedCache, attended
 from stages.runtime.shared_prefill import LEAST_ROWS, LENGTH_STEP, batches, decode, room_of
 from tests.random_decoders import HEADS, VOCABULARY, configuration
 
@@ -187,6 +188,26 @@ def test_an_answer_is_drawn_from_what_the_model_says_after_prompt_and_answer(mod
         start = len(request.prompt) - 1
         again = [int(drawer.draw(logits[start + i][None].float(), i)) for i in range(36)]
         assert again == tokens
+
+
+def test_attention_on_another_device_is_that_on_a_cpu():
+    """No GPU is needed for the formula: a tensor that says it lies elsewhere takes that path."""
+    import torch
+
+    class Elsewhere(torch.Tensor):
+        device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
+
+    torch.manual_seed(0)
+    query, keys = torch.randn(3, 2, 5, 16), torch.randn(3, 2, 64, 16)
+    values, hidden = torch.randn(3, 2, 64, 16), torch.zeros(3, 1, 1, 64)
+    hidden[0, ..., 40:], hidden[1] = HIDDEN, HIDDEN  # the second sees nothing
+    here = attended(query, keys, values, hidden, 0.25)
+    there = attended(query.as_subclass(Elsewhere), keys, values, hidden, 0.25)
+    for one, other in zip(here, there, strict=True):
+        assert one.shape == other.shape
+        assert torch.equal(one.isfinite(), other.isfinite())
+        torch.testing.assert_close(one[[0, 2]], other[[0, 2]].as_subclass(torch.Tensor))
+    assert float(there[1][1].max()) < HIDDEN / 2  # its sum of weights counts for nothing
 
 
 # ---- seeds ---------------------------------------------------------------------------------
