@@ -10,7 +10,7 @@ import pytest
 from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.fitness import Fitness
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from stages import (
     build_preferences,
     explain_test,
@@ -136,7 +136,8 @@ def test_each_seed_gives_answers_of_both_policies_in_both_decodings(repeat: Repe
     }
     assert reported("repeat_training")["seeds_n"] == 3
     models = {checkpoints.BASE_DIR, *registry.folders(registry.SCORERS)}
-    assert {Questions.path(), Fitness.path("reward")} | models == {*recorded.inputs}
+    tables = {Questions.path(), Questions.path(TAUGHT), Fitness.path("reward")}
+    assert tables | models == {*recorded.inputs}
     assert Explanations.path("repeats") in recorded.outputs
     # the training differs and not only the draw
     for decoding in ("sampled", "greedy"):
