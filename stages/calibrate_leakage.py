@@ -22,7 +22,7 @@ from schemas.questions import Questions
 from stages.pure import leakage, oracle
 from stages.pure.prompts import distinct_questions
 from stages.runtime import artifacts, params, similarity
-from stages.runtime.profile import Encoder
+from stages.runtime.loading.profile import Encoder
 from stages.runtime.run import start
 
 FACTS_DIR = Path("stages/sample_course")

@@ -28,8 +28,8 @@ from schemas.scores import Scores
 from stages.pure import leakage
 from stages.pure.sql import query
 from stages.runtime import similarity
+from stages.runtime.loading.profile import Encoder
 from stages.runtime.params import StageParams
-from stages.runtime.profile import Encoder
 from stages.runtime.run import Run, stage_run, start
 
 KEPT = 20  # pairs in the table per combination of splits, for the reader

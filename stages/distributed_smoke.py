@@ -2,7 +2,7 @@
 
     invented texts -> a table on the screen; exit code 1 where a number differs
 
-Runs SFT and DPO by the code of the stages (stages/runtime/training.py) on a tiny random
+Runs SFT and DPO by the code of the stages (stages/runtime/tuning/training.py) on a tiny random
 base in a temporary folder: in one process, in two under ZeRO-2, and in two under the
 ZeRO-3 settings of the profile llama3_8b_zero3. All take the same rows per update. About a
 minute on two cores; nothing is compiled and no GPU is needed.
@@ -26,11 +26,14 @@ import typer
 import yaml
 
 from schemas.errors import InputError
-from stages.runtime import base_model, checkpoints, distributed, params
-from stages.runtime import training as trainers
-from stages.runtime.base_model import Base
-from stages.runtime.profile import Model, Training
+from stages.runtime import params
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Model, Training
+from stages.runtime.pretraining import base_model
+from stages.runtime.pretraining.base_model import Base
 from stages.runtime.run import is_main_process, start
+from stages.runtime.tuning import distributed
+from stages.runtime.tuning import training as trainers
 
 PROFILES = Path(__file__).resolve().parent / "profiles"
 SETTINGS = {  # name -> (processes, DeepSpeed file)

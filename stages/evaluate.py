@@ -34,8 +34,8 @@ from stages.pure.metrics import Value
 from stages.pure.scoring import model_values
 from stages.pure.stats import Resampling
 from stages.runtime import bertscore
+from stages.runtime.loading.profile import Encoder
 from stages.runtime.params import StageParams
-from stages.runtime.profile import Encoder
 from stages.runtime.run import Run, stage_run, start
 from stages.scorers import registry
 from stages.steps import truth

@@ -15,11 +15,11 @@ from pathlib import Path
 from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.questions import Questions
-from stages.runtime.checkpoints import BASE_DIR
-from stages.runtime.drawing import Decoding
-from stages.runtime.generation import load_writer
-from stages.runtime.profile import Generation, Model
+from stages.runtime.loading.checkpoints import BASE_DIR
+from stages.runtime.loading.profile import Generation, Model
 from stages.runtime.run import StageParams, stage_run, start
+from stages.runtime.sampling.drawing import Decoding
+from stages.runtime.sampling.generation import load_writer
 from stages.steps import explaining
 
 POLICIES = ["sft", "dpo"]

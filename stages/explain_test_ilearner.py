@@ -28,12 +28,12 @@ from stages.pure.prompts import render_prompt
 from stages.pure.rounds import is_done, mark_final, next_prompt
 from stages.pure.scoring import NOT_TRAINED_ON
 from stages.runtime import classifiers
-from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.classifiers import Classifier
-from stages.runtime.drawing import Decoding
-from stages.runtime.generation import Generated, Resident, decodings, load_resident
-from stages.runtime.profile import Generation, Model
+from stages.runtime.loading.checkpoints import BASE_DIR
+from stages.runtime.loading.profile import Generation, Model
 from stages.runtime.run import Run, StageParams, stage_run, start
+from stages.runtime.sampling.drawing import Decoding
+from stages.runtime.sampling.generation import Generated, Resident, decodings, load_resident
 from stages.scorers import verifier
 from stages.steps import explaining
 

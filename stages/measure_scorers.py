@@ -23,8 +23,9 @@ import typer
 from schemas.errors import InputError
 from stages.pure import baselines, measured_scorers
 from stages.pure.claims import Claim, claim_key
-from stages.runtime import alignment, params, rated_files
-from stages.runtime.profile import Encoder
+from stages.runtime import params, rated_files
+from stages.runtime.encoding import alignment
+from stages.runtime.loading.profile import Encoder
 from stages.runtime.run import start
 from stages.scorers import entailment
 

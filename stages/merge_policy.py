@@ -15,8 +15,9 @@ from typing import Annotated
 import typer
 
 from schemas.errors import InputError
-from stages.runtime import checkpoints, params
-from stages.runtime.profile import Model
+from stages.runtime import params
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Model
 from stages.runtime.run import start
 
 MODELS = Path("models")

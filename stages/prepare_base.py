@@ -24,10 +24,12 @@ from schemas.leakage import Leakage
 from schemas.questions import TAUGHT, Questions
 from stages.pure import exercises
 from stages.pure.prompts import render_prompt
-from stages.runtime import artifacts, base_model, checkpoints, processor, resume
-from stages.runtime.base_model import Base
-from stages.runtime.packing import Document
-from stages.runtime.profile import Model
+from stages.runtime import artifacts, resume
+from stages.runtime.loading import checkpoints, processor
+from stages.runtime.loading.profile import Model
+from stages.runtime.pretraining import base_model
+from stages.runtime.pretraining.base_model import Base
+from stages.runtime.pretraining.packing import Document
 from stages.runtime.run import Run, StageParams, stage_run, start
 from stages.runtime.sources import code_digest
 

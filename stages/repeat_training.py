@@ -25,11 +25,12 @@ from schemas.questions import TAUGHT, Questions
 from stages.pure import pair_rules, rewards, scoring
 from stages.pure.negative_table import make_negatives
 from stages.pure.rewards import Reward
-from stages.runtime import checkpoints, generation
-from stages.runtime.drawing import Decoding
-from stages.runtime.generation import Writer
-from stages.runtime.profile import Generation, Model, Training
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Generation, Model, Training
 from stages.runtime.run import Run, StageParams, stage_run, start
+from stages.runtime.sampling import generation
+from stages.runtime.sampling.drawing import Decoding
+from stages.runtime.sampling.generation import Writer
 from stages.scorers import registry
 from stages.steps import candidates, dpo, explaining, sft
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from schemas.candidates import Candidates
 from schemas.questions import Questions
-from stages.runtime import checkpoints
-from stages.runtime.generation import load_writer
-from stages.runtime.profile import Generation, Model
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Generation, Model
 from stages.runtime.run import StageParams, stage_run, start
+from stages.runtime.sampling.generation import load_writer
 from stages.steps import candidates as steps
 
 POLICY = Path("models/sft")

@@ -37,10 +37,10 @@ from stages.pure.rounds import is_done, next_prompt
 from stages.pure.scoring import NOT_TRAINED_ON
 from stages.runtime import artifacts, classifiers, params, store, usage
 from stages.runtime.classifiers import Classifier
-from stages.runtime.drawing import Decoding
-from stages.runtime.generation import Generated, Writer, load_writer
-from stages.runtime.profile import Generation, Model
+from stages.runtime.loading.profile import Generation, Model
 from stages.runtime.run import REPORTS_DIR, start
+from stages.runtime.sampling.drawing import Decoding
+from stages.runtime.sampling.generation import Generated, Writer, load_writer
 from stages.scorers import verifier
 
 STAGE = "explain_test_ilearner"  # the stage whose parameters hold for the measurement

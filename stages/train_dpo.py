@@ -22,10 +22,12 @@ from schemas.leakage import Leakage
 from schemas.pair_audit import PairAudit
 from schemas.preferences import Preferences
 from schemas.questions import Questions
-from stages.runtime import artifacts, checkpoints, distributed
-from stages.runtime import training as trainers
-from stages.runtime.profile import Model, Training
+from stages.runtime import artifacts
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Model, Training
 from stages.runtime.run import StageParams, is_main_process, stage_run, start
+from stages.runtime.tuning import distributed
+from stages.runtime.tuning import training as trainers
 from stages.steps import dpo
 
 PARENT, FOLDER = Path("models/sft"), Path("models/dpo")

@@ -6,7 +6,7 @@
 A premise is a student's explanation rated at least `min_rating`; it entails "The correct
 answer to <question> is <key>" and does not entail the same sentence with a distractor.
 Held out: it learns from the judge split and selects nothing. It is a logistic regression on
-how well the words of the claim are covered (stages/runtime/alignment.py), so it knows which
+how well the words of the claim are covered (runtime/encoding/alignment.py), so it knows which
 option a text speaks for, not whether the reasons hold; with a hub at hand a published NLI
 model is the better scorer. Healthy: accuracy_frac well above 0.5, the share of guessing.
 
@@ -26,9 +26,11 @@ from schemas.leakage import Leakage
 from schemas.questions import TAUGHT, Questions
 from stages.pure.claims import Claim, claim, claim_key
 from stages.pure.prompts import distractor_texts
-from stages.runtime import alignment, artifacts, checkpoints
-from stages.runtime.alignment import Examples, Scorer
-from stages.runtime.profile import Encoder
+from stages.runtime import artifacts
+from stages.runtime.encoding import alignment
+from stages.runtime.encoding.alignment import Examples, Scorer
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Encoder
 from stages.runtime.run import StageParams, stage_run, start
 
 FOLDER = Path("models/entailment")

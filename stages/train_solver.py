@@ -25,8 +25,9 @@ import numpy as np
 from schemas.errors import InputError
 from schemas.questions import TAUGHT, Questions
 from stages.pure import masking, prompts, solving
-from stages.runtime import artifacts, checkpoints, solver
-from stages.runtime.profile import Encoder
+from stages.runtime import artifacts, solver
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Encoder
 from stages.runtime.run import StageParams, stage_run, start
 from stages.runtime.solver import Choices, Solver
 

@@ -33,10 +33,12 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.questions import TAUGHT, Questions
 from stages.pure import exams, masking, prompts, reading, solving, utility
-from stages.runtime import artifacts, base_model, checkpoints, lessons, params, resume, students
+from stages.runtime import artifacts, lessons, params, resume, students
 from stages.runtime.lessons import Reading
-from stages.runtime.packing import Document
-from stages.runtime.profile import Student
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Student
+from stages.runtime.pretraining import base_model
+from stages.runtime.pretraining.packing import Document
 from stages.runtime.run import Run, StageParams, stage_run, start
 from stages.runtime.sources import code_digest
 from stages.runtime.students import Exam, Reader

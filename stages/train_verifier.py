@@ -33,9 +33,11 @@ from stages.pure import swaps
 from stages.pure.claims import Claim, claim_key
 from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
-from stages.runtime import alignment, artifacts, checkpoints, classifiers, resume
+from stages.runtime import artifacts, classifiers, resume
 from stages.runtime.classifiers import Classifier
-from stages.runtime.profile import Encoder, Model, Training
+from stages.runtime.encoding import alignment
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Encoder, Model, Training
 from stages.runtime.run import Run, StageParams, stage_run, start
 
 

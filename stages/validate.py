@@ -25,12 +25,12 @@ from schemas.validations import Validations
 from stages.pure import catalogue, measurements, scoring, stats
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import artifacts
-from stages.runtime.checkpoints import BASE_DIR
-from stages.runtime.drawing import Decoding
-from stages.runtime.generation import Draw, load_writer
+from stages.runtime.loading.checkpoints import BASE_DIR
+from stages.runtime.loading.profile import Generation, Model
 from stages.runtime.params import StageParams
-from stages.runtime.profile import Generation, Model
 from stages.runtime.run import Run, stage_run, start
+from stages.runtime.sampling.drawing import Decoding
+from stages.runtime.sampling.generation import Draw, load_writer
 from stages.scorers import registry
 from stages.steps import truth
 

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from stages.pure.prompts import render_prompt
-from stages.runtime import base_model, checkpoints, classifiers, lessons, processor, resume
-from stages.runtime import training as trainers
-from stages.runtime.packing import Document
+from stages.runtime import classifiers, lessons, resume
+from stages.runtime.loading import checkpoints, processor
+from stages.runtime.pretraining import base_model
+from stages.runtime.pretraining.packing import Document
+from stages.runtime.tuning import training as trainers
 from tests import tiny_models
 from tests.tiny_models import BASE, MODEL, READING, STUDENT, TRAINING
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from stages.runtime import checkpoints, classifiers
+from stages.runtime import classifiers
 from stages.runtime.adapters import activate
+from stages.runtime.loading import checkpoints
 from tests.tiny_models import MODEL
 
 pytest_plugins = ["tests.tiny_fixtures"]

@@ -14,10 +14,28 @@ from hypothesis import strategies as st
 from schemas.errors import InputError
 from stages.pure.claims import Claim, claim, claim_key
 from stages.pure.prompts import distractor_texts
-from stages.runtime import alignment, checkpoints, encoder, heads
-from stages.runtime.agreement import ENTAILMENT, FEATURES, Vectors, agreement, bare, features
-from stages.runtime.alignment import Examples, Reader, Scorer, fit, load, reader, save, windows
-from stages.runtime.checkpoints import scratch_outputs
+from stages.runtime import encoder
+from stages.runtime.encoding import alignment, heads
+from stages.runtime.encoding.agreement import (
+    ENTAILMENT,
+    FEATURES,
+    Vectors,
+    agreement,
+    bare,
+    features,
+)
+from stages.runtime.encoding.alignment import (
+    Examples,
+    Reader,
+    Scorer,
+    fit,
+    load,
+    reader,
+    save,
+    windows,
+)
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.checkpoints import scratch_outputs
 from tests.tiny_models import ANIMALS, ENCODER, course, tree_bytes
 
 pytest_plugins = ["tests.tiny_fixtures"]

@@ -23,7 +23,7 @@ LAYERS = {
     # layer: (its files, prefixes that it must not import)
     "schemas": ("schemas/*.py", ("stages", "duckdb", "mlflow", "dvc", *MODELS)),
     "pure": ("stages/pure/*.py", ("stages.runtime", *ABOVE, "mlflow", "dvc", *MODELS)),
-    "runtime": ("stages/runtime/*.py", ("stages.pure", *ABOVE)),
+    "runtime": ("stages/runtime/**/*.py", ("stages.pure", *ABOVE)),
     "scorers": ("stages/scorers/*.py", ("stages.steps", "mlflow", "dvc", *MODELS)),
     "steps": ("stages/steps/*.py", ("mlflow", "dvc", *MODELS)),
     "benches": ("stages/benches/*.py", ("mlflow", "dvc")),

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import InputError
-from stages.runtime import base_model, checkpoints
-from stages.runtime.muon import Optimizer, muon_step, orthogonalize
-from stages.runtime.packing import LENGTH_STEP, Document, Stream, one_per_row, pack
+from stages.runtime.loading import checkpoints
+from stages.runtime.pretraining import base_model
+from stages.runtime.pretraining.muon import Optimizer, muon_step, orthogonalize
+from stages.runtime.pretraining.packing import LENGTH_STEP, Document, Stream, one_per_row, pack
 from tests import tiny_models
 
 pytest_plugins = ["tests.tiny_fixtures"]

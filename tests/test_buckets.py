@@ -9,19 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.runtime import (
-    alignment,
-    base_model,
-    bertscore,
-    buckets,
-    encoder,
-    processor,
-    similarity,
-    store,
-    students,
-)
-from stages.runtime.alignment import Reader
-from stages.runtime.buckets import LEAST_TOKENS, batches, room
+from stages.runtime import bertscore, encoder, similarity, store, students
+from stages.runtime.encoding import alignment, buckets
+from stages.runtime.encoding.alignment import Reader
+from stages.runtime.encoding.buckets import LEAST_TOKENS, batches, room
+from stages.runtime.loading import processor
+from stages.runtime.pretraining import base_model
 from tests.tiny_models import ENCODER, STUDENT, texts
 
 pytest_plugins = ["tests.tiny_fixtures"]

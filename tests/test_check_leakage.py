@@ -20,7 +20,7 @@ from stages import calibrate_leakage, check_leakage
 from stages.check_leakage import Params, check_splits, pairs_of_questions, pairs_of_texts
 from stages.pure import clusters, leakage
 from stages.runtime import artifacts, params, similarity, store, tracking
-from stages.runtime.profile import Encoder
+from stages.runtime.loading.profile import Encoder
 from tests import invented
 from tests.imports import ROOT
 from tests.paraphrases import PARAPHRASES, questions

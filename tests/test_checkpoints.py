@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import InputError
-from stages.runtime import checkpoints, training
-from stages.runtime.base_model import ASSISTANT, EOS, PAD, USER
-from stages.runtime.checkpoints import (
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.checkpoints import (
     base_source,
     check_weights,
     encode_completion,
@@ -25,8 +24,10 @@ from stages.runtime.checkpoints import (
     manifest_for,
     save_adapter,
 )
-from stages.runtime.digests import dvc_md5
-from stages.runtime.profile import Model
+from stages.runtime.loading.digests import dvc_md5
+from stages.runtime.loading.profile import Model
+from stages.runtime.pretraining.base_model import ASSISTANT, EOS, PAD, USER
+from stages.runtime.tuning import training
 from tests import tiny_models
 from tests.tiny_models import MODEL, stir, tree_bytes
 

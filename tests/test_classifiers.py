@@ -10,8 +10,9 @@ import pytest
 
 from schemas.errors import InputError
 from stages.pure.prompts import render_prompt
-from stages.runtime import checkpoints, classifiers
+from stages.runtime import classifiers
 from stages.runtime.classifiers import Classifier, Examples
+from stages.runtime.loading import checkpoints
 from tests import tiny_models
 from tests.tiny_models import MODEL, TRAINING, course, make_base
 

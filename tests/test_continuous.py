@@ -9,10 +9,11 @@ import pytest
 
 from schemas.errors import InputError
 from stages.pure.prompts import render_prompt
-from stages.runtime import checkpoints, generation
-from stages.runtime.continuous import Continuous, sharing_order
-from stages.runtime.drawing import Decoding, Request
-from stages.runtime.generation import Generated, Local, all_answers, load_writer
+from stages.runtime.loading import checkpoints
+from stages.runtime.sampling import generation
+from stages.runtime.sampling.continuous import Continuous, sharing_order
+from stages.runtime.sampling.drawing import Decoding, Request
+from stages.runtime.sampling.generation import Generated, Local, all_answers, load_writer
 from tests.tiny_models import GENERATION, MODEL, course
 
 pytest_plugins = ["tests.tiny_fixtures"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stages.runtime.drawing import Decoding, Drawer, Request, best, uniform
+from stages.runtime.sampling.drawing import Decoding, Drawer, Request, best, uniform
 
 PLAIN = Decoding(temperature=1.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
 GREEDY = replace(PLAIN, temperature=None)

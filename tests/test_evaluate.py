@@ -22,8 +22,8 @@ from stages.pure import catalogue, comparison, measurements, metrics, scoring
 from stages.pure.comparison import Resampling, all_pairs
 from stages.pure.metrics import Value
 from stages.runtime import artifacts, bertscore
-from stages.runtime.checkpoints import BASE_DIR
-from stages.runtime.profile import Encoder
+from stages.runtime.loading.checkpoints import BASE_DIR
+from stages.runtime.loading.profile import Encoder
 from stages.scorers import entailment, judge, registry, verifier
 from tests import invented
 

@@ -17,9 +17,11 @@ from schemas.questions import Questions
 from stages import explain_test_ilearner as stage
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
 from stages.pure.scoring import NOT_TRAINED_ON
-from stages.runtime import artifacts, checkpoints, classifiers, generation, store
-from stages.runtime.drawing import Request
-from stages.runtime.generation import Generated, row_seed
+from stages.runtime import artifacts, classifiers, store
+from stages.runtime.loading import checkpoints
+from stages.runtime.sampling import generation
+from stages.runtime.sampling.drawing import Request
+from stages.runtime.sampling.generation import Generated, row_seed
 from stages.scorers import verifier
 from tests.tiny_models import Stage, course, reported
 

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from stages.benches.incremental import set_values
-from stages.runtime.digests import dvc_md5
+from stages.runtime.loading.digests import dvc_md5
 from tests.micro_route import environment
 from tests.pipeline import stages
 

@@ -15,9 +15,10 @@ import pytest
 
 from schemas.errors import InputError
 from stages.pure.prompts import render_prompt
-from stages.runtime import checkpoints, classifiers, processor, sources, store
-from stages.runtime.drawing import Decoding, Request
-from stages.runtime.generation import (
+from stages.runtime import classifiers, sources, store
+from stages.runtime.loading import checkpoints, processor
+from stages.runtime.sampling.drawing import Decoding, Request
+from stages.runtime.sampling.generation import (
     TRIES,
     Draw,
     Generated,
@@ -443,7 +444,7 @@ CHILD = """
 import json, logging, resource, sys
 from dataclasses import replace
 from pathlib import Path
-from stages.runtime.generation import Draw, Decoding, load_writer
+from stages.runtime.sampling.generation import Draw, Decoding, load_writer
 from tests.tiny_models import GENERATION, MODEL
 from stages.runtime import store
 
@@ -560,7 +561,7 @@ def test_a_policy_that_shares_its_base_with_a_verifier_says_the_same(writer: Wri
 
 AFTER_THE_ENCODER = """
 import torch
-from stages.runtime import processor
+from stages.runtime.loading import processor
 from tests import test_shared_prefill as tests
 
 model = tests.build("qwen")

@@ -14,16 +14,11 @@ import pytest
 from schemas.errors import InputError
 from stages.pure.metrics import Value
 from stages.pure.scoring import model_values, unseen
-from stages.runtime import (
-    agreement,
-    alignment,
-    base_model,
-    checkpoints,
-    classifiers,
-    sources,
-    store,
-)
+from stages.runtime import classifiers, sources, store
 from stages.runtime import students as runtime_students
+from stages.runtime.encoding import agreement, alignment
+from stages.runtime.loading import checkpoints
+from stages.runtime.pretraining import base_model
 from stages.runtime.students import Exam, Reader
 from stages.scorers import asking, judge, registry, utility, verifier
 from stages.scorers.asking import kept_by, score_distinct

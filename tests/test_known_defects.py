@@ -24,9 +24,10 @@ from schemas.scores import Scores
 from stages.pure import comparison, scoring
 from stages.pure.comparison import all_pairs
 from stages.pure.winrates import from_both_orders, verdicts
-from stages.runtime import artifacts, shared_prefill
-from stages.runtime.drawing import Decoding, Request
+from stages.runtime import artifacts
 from stages.runtime.params import StageParams
+from stages.runtime.sampling import shared_prefill
+from stages.runtime.sampling.drawing import Decoding, Request
 from stages.runtime.sheets import number
 from tests import invented
 from tests.imports import ROOT, tree

@@ -12,8 +12,9 @@ import pytest
 
 from schemas.errors import InputError
 from stages import measure_scorers
-from stages.runtime import alignment, params, rated_files
-from stages.runtime.checkpoints import scratch_outputs
+from stages.runtime import params, rated_files
+from stages.runtime.encoding import alignment
+from stages.runtime.loading.checkpoints import scratch_outputs
 from tests import tiny_models
 from tests.imports import ROOT
 from tests.test_alignment import KNOWN, planted

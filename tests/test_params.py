@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from schemas.errors import InputError
-from stages.runtime import params, profile
+from stages.runtime import params
+from stages.runtime.loading import profile
 from stages.runtime.params import StageParams
 from tests.imports import ROOT
 

@@ -56,6 +56,16 @@ PLUMBING = frozenset(
 # What the plumbing writes with: the bytes of every table, report and curve.
 WRITTEN_BY = {"stages/runtime/formats.py"}
 
+# Folders that are one dependency of every stage that uses a module in them. Each module of its
+# own would be exact, and DVC reads, locks and compares every line of dvc.lock at every run.
+PACKAGES = (
+    "stages/scorers",
+    *(
+        f"stages/runtime/{name}"
+        for name in ("encoding", "loading", "pretraining", "sampling", "tuning")
+    ),
+)
+
 # The items of tables that are written to several files.
 ITEMS = (*POLICIES, "repeats", *VERIFIERS, *leakage.ITEMS, TAUGHT)
 
@@ -67,11 +77,17 @@ def code_of(stage: Stage) -> set[str]:
     modules = closure(Path(f"stages/{stage.module}.py"), PLUMBING)
     read = {path for module in modules for path in read_files(module)}
     schemas = {Path("schemas") / f"{name}.py" for name in map(table_of, tables(stage)) if name}
-    return {path.as_posix() for path in modules | read | schemas} | WRITTEN_BY
+    return {dependency_of(path) for path in modules | read | schemas} | WRITTEN_BY
+
+
+def dependency_of(path: Path) -> str:
+    """The package that stands for a file, or the file."""
+    packages = [name for name in PACKAGES if Path(name) in path.parents]
+    return packages[0] if packages else path.as_posix()
 
 
 def declared_code(stage: Stage) -> set[str]:
-    suffixes = (".py", *DATA_CODE)
+    suffixes = (".py", *DATA_CODE, *PACKAGES)
     return {d for d in stage.deps if d.split("/")[0] in FIRST_PARTY and d.endswith(suffixes)}
 
 
@@ -147,6 +163,14 @@ def test_code_that_can_change_a_result_is_a_dependency(stage: Stage):
 @each_stage
 def test_no_dependency_on_code_is_superfluous(stage: Stage):
     assert declared_code(stage) - code_of(stage) == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_is_a_dependency_whole(package: str):
+    assert (ROOT / package / "__init__.py").exists()
+    parts = [dep for stage in STAGES for dep in stage.deps if dep.startswith(f"{package}/")]
+    assert parts == []
+    assert any(package in stage.deps for stage in STAGES)
 
 
 def test_plumbing_is_named_by_files_that_exist():

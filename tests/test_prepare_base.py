@@ -11,8 +11,9 @@ import pytest
 from schemas.errors import InputError
 from stages import prepare_base
 from stages.pure.prompts import render_prompt
-from stages.runtime import base_model, checkpoints
-from stages.runtime.packing import Document
+from stages.runtime.loading import checkpoints
+from stages.runtime.pretraining import base_model
+from stages.runtime.pretraining.packing import Document
 from tests import tiny_models
 from tests.tiny_models import BASE, Stage, profile, reported, tree_bytes
 

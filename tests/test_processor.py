@@ -15,7 +15,7 @@ from tests.imports import ROOT
 HELPERS = """
 import itertools, warnings
 import torch
-from stages.runtime import processor
+from stages.runtime.loading import processor
 
 assert torch.backends.mkldnn.is_available(), "this torch has no oneDNN"
 torch.manual_seed(0)

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.runtime import classifiers, distributed, encoder, params, profile
-from stages.runtime import training as trainers
-from stages.runtime.base_model import Base, Size
+from stages.runtime import classifiers, encoder, params
 from stages.runtime.lessons import Reading
+from stages.runtime.loading import profile
+from stages.runtime.pretraining.base_model import Base, Size
+from stages.runtime.tuning import distributed
+from stages.runtime.tuning import training as trainers
 from tests.imports import ROOT
 
 FOLDER = ROOT / "stages/profiles"

@@ -21,9 +21,11 @@ from stages import (
     train_sft,
 )
 from stages import repeat_training as stage
-from stages.runtime import artifacts, checkpoints, generation
-from stages.runtime import training as trainers
-from stages.runtime.generation import Generated
+from stages.runtime import artifacts
+from stages.runtime.loading import checkpoints
+from stages.runtime.sampling import generation
+from stages.runtime.sampling.generation import Generated
+from stages.runtime.tuning import training as trainers
 from stages.scorers import registry
 from tests import invented
 from tests.tiny_models import Recorded, Stage, course, profile, reported, write_course

@@ -17,9 +17,11 @@ import pytest
 
 from schemas.errors import InputError
 from stages import train_verifier
-from stages.runtime import checkpoints, classifiers, fitting, resume
-from stages.runtime import training as trainers
+from stages.runtime import classifiers, resume
+from stages.runtime.loading import checkpoints
 from stages.runtime.resume import UNNEEDED
+from stages.runtime.tuning import fitting
+from stages.runtime.tuning import training as trainers
 from tests import resumed_training as kinds
 from tests import tiny_models
 from tests.resumed_training import KINDS, OFTEN, train

@@ -13,9 +13,10 @@ from schemas.errors import InputError
 from schemas.questions import Questions
 from stages import sample_candidates as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import artifacts, checkpoints
-from stages.runtime.drawing import Decoding, Request
-from stages.runtime.generation import Generated, row_seed
+from stages.runtime import artifacts
+from stages.runtime.loading import checkpoints
+from stages.runtime.sampling.drawing import Decoding, Request
+from stages.runtime.sampling.generation import Generated, row_seed
 from stages.steps import candidates
 from tests import tiny_models
 from tests.tiny_models import MODEL, Stage, course, reported

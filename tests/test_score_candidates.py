@@ -18,7 +18,7 @@ from stages.pure import scoring
 from stages.pure.prompts import declarative, render_prompt
 from stages.pure.scoring import check_nulls, means_by_kind, model_values
 from stages.runtime import artifacts, params, tracking
-from stages.runtime.checkpoints import BASE_DIR
+from stages.runtime.loading.checkpoints import BASE_DIR
 from stages.score_candidates import summarize
 from stages.scorers import registry
 from tests import invented

@@ -14,8 +14,9 @@ from schemas.errors import InputError
 from stages.pure.claims import Claim
 from stages.pure.metrics import Value
 from stages.pure.scoring import texts_to_score, unseen
-from stages.runtime import alignment, classifiers, solver, store, students
-from stages.runtime.checkpoints import BASE_DIR
+from stages.runtime import classifiers, solver, store, students
+from stages.runtime.encoding import alignment
+from stages.runtime.loading.checkpoints import BASE_DIR
 from stages.scorers import entailment, judge, registry, verifier
 from stages.scorers.asking import ask_said, score_distinct
 from tests import invented

@@ -21,10 +21,11 @@ import pytest
 from schemas.errors import InputError
 from stages.merge_policy import merge
 from stages.pure.prompts import render_prompt
-from stages.runtime import checkpoints, server_client
-from stages.runtime.drawing import Decoding, Request
-from stages.runtime.generation import Generated, Local, all_answers, load_writer
-from stages.runtime.server import Server, of_policy, prompt_text
+from stages.runtime.loading import checkpoints
+from stages.runtime.sampling import server_client
+from stages.runtime.sampling.drawing import Decoding, Request
+from stages.runtime.sampling.generation import Generated, Local, all_answers, load_writer
+from stages.runtime.sampling.server import Server, of_policy, prompt_text
 from tests.tiny_models import GENERATION, MODEL, course
 
 pytest_plugins = ["tests.tiny_fixtures"]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.runtime import shared_prefill
-from stages.runtime.drawing import Decoding, Request
-from stages.runtime.shared_cache import HIDDEN, SharedCache, attended
-from stages.runtime.shared_prefill import LEAST_ROWS, LENGTH_STEP, batches, decode, room_of
+from stages.runtime.sampling import shared_prefill
+from stages.runtime.sampling.drawing import Decoding, Request
+from stages.runtime.sampling.shared_cache import HIDDEN, SharedCache, attended
+from stages.runtime.sampling.shared_prefill import LEAST_ROWS, LENGTH_STEP, batches, decode, room_of
 from tests.random_decoders import HEADS, VOCABULARY, configuration
 
 pytest_plugins = ["tests.random_decoders"]
@@ -178,7 +178,7 @@ def test_an_answer_is_drawn_from_what_the_model_says_after_prompt_and_answer(mod
     """Each token again from one pass over all of it, with the same uniform number."""
     import torch
 
-    from stages.runtime.drawing import Drawer
+    from stages.runtime.sampling.drawing import Drawer
 
     for request in requests_for(prompts(6, longest=70, seed=4)):
         (tokens,) = answers(model, [request], limit=36)  # beyond one LENGTH_STEP

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import InputError
-from stages.runtime import checkpoints, classifiers, shared_reading
+from stages.runtime import classifiers, shared_reading
+from stages.runtime.loading import checkpoints
 from stages.runtime.shared_reading import Pair, read
 from tests import tiny_models
 from tests.imports import ROOT
@@ -183,7 +184,7 @@ PREPARED = """
 import sys
 import numpy as np
 from tests.test_shared_reading import PAIRS, build, read
-from stages.runtime import processor
+from stages.runtime.loading import processor
 import torch
 if sys.argv[2] == "prepared":
     processor.prepare(1)

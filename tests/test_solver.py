@@ -8,7 +8,9 @@ import pytest
 
 from stages.pure import solving
 from stages.pure.metrics import Value
-from stages.runtime import alignment, checkpoints, solver
+from stages.runtime import solver
+from stages.runtime.encoding import alignment
+from stages.runtime.loading import checkpoints
 from stages.runtime.solver import Choices, Solver, softmax
 from stages.scorers import recoverability as scorer
 from tests.tiny_models import ENCODER, PLACES, course, tree_bytes

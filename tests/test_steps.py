@@ -12,9 +12,10 @@ from schemas.explanations import Explanations
 from stages.pure import catalogue
 from stages.pure.metrics import Value
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import artifacts, checkpoints
-from stages.runtime.drawing import Decoding, Request
-from stages.runtime.generation import Generated, Writer, row_seed
+from stages.runtime import artifacts
+from stages.runtime.loading import checkpoints
+from stages.runtime.sampling.drawing import Decoding, Request
+from stages.runtime.sampling.generation import Generated, Writer, row_seed
 from stages.steps import candidates, dpo, explaining, sft, truth
 from tests.tiny_models import DECODING, GENERATION, MODEL, course
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from schemas.errors import InputError
-from stages.runtime import base_model, lessons, students
+from stages.runtime import lessons, students
 from stages.runtime.lessons import Reading
-from stages.runtime.packing import Document
-from stages.runtime.profile import Student
+from stages.runtime.loading.profile import Student
+from stages.runtime.pretraining import base_model
+from stages.runtime.pretraining.packing import Document
 from stages.runtime.students import Exam, Reader, Row, batched, softmax
 from tests.tiny_models import READING, STUDENT, course, texts, tree_bytes
 

@@ -10,7 +10,8 @@ import pytest
 from schemas.questions import TAUGHT, Questions
 from stages import prepare_base, train_entailment, train_solver, train_students, train_verifier
 from stages.pure import solving
-from stages.runtime import artifacts, checkpoints
+from stages.runtime import artifacts
+from stages.runtime.loading import checkpoints
 from stages.steps import sft
 from tests import tiny_models
 from tests.tiny_models import MODEL

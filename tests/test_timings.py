@@ -17,9 +17,10 @@ from stages import timings
 from stages.pure.marks import mark_options
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
 from stages.pure.scoring import NOT_TRAINED_ON
-from stages.runtime import artifacts, checkpoints, classifiers, params, tracking, usage
-from stages.runtime.generation import Decoding, Generated, load_writer
+from stages.runtime import artifacts, classifiers, params, tracking, usage
+from stages.runtime.loading import checkpoints
 from stages.runtime.run import StageParams, stage_run
+from stages.runtime.sampling.generation import Decoding, Generated, load_writer
 from stages.scorers import verifier
 from stages.timings import Answerer, Rounds, in_rounds, measure, one_pass, rate, summarize
 from tests import tiny_models

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from stages.runtime import tracking
-from stages.runtime.digests import dvc_md5
+from stages.runtime.loading.digests import dvc_md5
 from tests.imports import ROOT
 
 

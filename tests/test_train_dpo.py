@@ -18,8 +18,9 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from stages import train_dpo as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import artifacts, checkpoints, resume
-from stages.runtime import training as trainers
+from stages.runtime import artifacts, resume
+from stages.runtime.loading import checkpoints
+from stages.runtime.tuning import training as trainers
 from stages.steps import dpo
 from tests import invented
 from tests.tiny_models import MODEL, TRAINING, Stage, course, profile, reported, tree_bytes

@@ -12,9 +12,10 @@ from schemas.questions import TAUGHT, Questions
 from stages import train_entailment
 from stages.pure.claims import claim, claim_key
 from stages.pure.prompts import distractor_texts
-from stages.runtime import alignment, checkpoints
-from stages.runtime.alignment import Examples
-from stages.runtime.digests import dvc_md5
+from stages.runtime.encoding import alignment
+from stages.runtime.encoding.alignment import Examples
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.digests import dvc_md5
 from tests.tiny_models import Stage, course, reported, tree_bytes, write_course
 
 pytest_plugins = ["tests.tiny_fixtures"]

@@ -12,8 +12,8 @@ from schemas.leakage import Leakage
 from schemas.questions import TAUGHT, Questions
 from stages import train_sft
 from stages.pure.prompts import render_prompt
-from stages.runtime import checkpoints
-from stages.runtime import training as trainers
+from stages.runtime.loading import checkpoints
+from stages.runtime.tuning import training as trainers
 from stages.steps import sft
 from tests.tiny_models import (
     MODEL,

@@ -6,7 +6,7 @@ import pytest
 from schemas.errors import InputError
 from schemas.questions import TAUGHT, Questions
 from stages import train_solver
-from stages.runtime.digests import dvc_md5
+from stages.runtime.loading.digests import dvc_md5
 from tests.tiny_models import Stage, course, reported, tree_bytes, write_course
 
 pytest_plugins = ["tests.tiny_fixtures"]

@@ -16,9 +16,11 @@ from stages import train_verifier
 from stages.pure.claims import Claim, claim_key
 from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
-from stages.runtime import alignment, artifacts, checkpoints, classifiers
+from stages.runtime import artifacts, classifiers
 from stages.runtime.classifiers import Examples
-from stages.runtime.profile import Encoder, Model
+from stages.runtime.encoding import alignment
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Encoder, Model
 from tests import tiny_models
 from tests.tiny_models import ENCODER, MODEL, TRAINING, Stage, course, reported, tree_bytes
 

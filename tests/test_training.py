@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from schemas.errors import InputError
-from stages.runtime import checkpoints, classifiers, distributed
-from stages.runtime import training as trainers
+from stages.runtime import classifiers
 from stages.runtime.classifiers import Classifier
-from stages.runtime.profile import Model, Training
-from stages.runtime.training import arguments, ends_of, fit_dpo, fit_sft, fresh_lora, tidy
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Model, Training
+from stages.runtime.tuning import distributed
+from stages.runtime.tuning import training as trainers
+from stages.runtime.tuning.training import arguments, ends_of, fit_dpo, fit_sft, fresh_lora, tidy
 from tests.tiny_models import MODEL, TRAINING, stir
 
 pytest_plugins = ["tests.tiny_fixtures"]

@@ -14,10 +14,13 @@ from schemas.questions import Questions
 from schemas.validations import Validations
 from stages import validate as stage
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import agreement, alignment, artifacts, checkpoints, generation, store
-from stages.runtime.alignment import Scorer
-from stages.runtime.drawing import Decoding, Request
-from stages.runtime.generation import Generated, row_seed
+from stages.runtime import artifacts, store
+from stages.runtime.encoding import agreement, alignment
+from stages.runtime.encoding.alignment import Scorer
+from stages.runtime.loading import checkpoints
+from stages.runtime.sampling import generation
+from stages.runtime.sampling.drawing import Decoding, Request
+from stages.runtime.sampling.generation import Generated, row_seed
 from tests import invented, tiny_models
 from tests.tiny_models import DECODING, ENCODER, MODEL, Recorded, Stage, course, profile, reported
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from stages.runtime import alignment, encoder, params, tracking
+from stages.runtime import encoder, params, tracking
+from stages.runtime.encoding import alignment
 from tests import tiny_models
 from tests.tiny_models import Recorded, Stage
 

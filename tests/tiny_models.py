@@ -15,12 +15,16 @@ import pytest
 
 from schemas.questions import TAUGHT, Questions
 from stages.pure.prompts import render_prompt
-from stages.runtime import artifacts, base_model, checkpoints, classifiers, generation, training
-from stages.runtime.base_model import Base
-from stages.runtime.drawing import Request
-from stages.runtime.generation import Generated
+from stages.runtime import artifacts, classifiers
 from stages.runtime.lessons import Reading
-from stages.runtime.profile import Encoder, Generation, Model, Student, Training
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Encoder, Generation, Model, Student, Training
+from stages.runtime.pretraining import base_model
+from stages.runtime.pretraining.base_model import Base
+from stages.runtime.sampling import generation
+from stages.runtime.sampling.drawing import Request
+from stages.runtime.sampling.generation import Generated
+from stages.runtime.tuning import training
 from tests import invented
 
 MODEL = Model(

@@ -11,7 +11,7 @@ import numpy as np
 from stages.benches import shapes
 from stages.benches.measure import Case, How, Phase
 from stages.benches.training_steps import Plan, Row, body_of, case_of, settings, trl_arguments
-from stages.runtime import training
+from stages.runtime.tuning import training
 
 C6 = Plan(shapes.DECODER_7M, 64, 4, (60, 160), (20, 120), 1.5)
 G4 = Plan(shapes.LLAMA3_8B, 160, 8, (512, 512), (256, 256), 1.0, 0.4)

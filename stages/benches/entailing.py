@@ -1,7 +1,7 @@
 """C4: agreement of premise and hypothesis, as the entailment scorer reads them.
 
 Naive: a loop over the pairs. Strong: plain batches. Ours: each distinct text read once, in
-batches of one padded length (stages/runtime/alignment.py).
+batches of one padded length (stages/runtime/encoding/alignment.py).
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from stages.benches.text_pairs import (
     least_work,
     pairs_of,
 )
-from stages.runtime import agreement, alignment, heads
-from stages.runtime.profile import Encoder
+from stages.runtime.encoding import agreement, alignment, heads
+from stages.runtime.loading.profile import Encoder
 
 C4 = Plan(6, 384, 1536, 22000, 500, 1, 0.4, (8, 60), 2)
 

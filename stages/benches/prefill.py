@@ -12,8 +12,8 @@ import numpy as np
 from stages.benches import shapes
 from stages.benches.measure import Case, Check, Goal, How, Laps, Way, median
 from stages.benches.sampling import SAMPLED, ours
-from stages.runtime import shared_prefill
-from stages.runtime.drawing import Request
+from stages.runtime.sampling import shared_prefill
+from stages.runtime.sampling.drawing import Request
 
 QUESTIONS = 4
 GRID = [(p, n) for p in (32, 128, 512) for n in (1, 6, 12)]  # prompt tokens, answers

@@ -2,7 +2,7 @@
 
 Naive: one `generate` per answer. Strong: padded batches of prompts of like length with
 num_return_sequences. Beside them transformers' continuous batching. Ours: each prompt read once
-for its answers, which are decoded together, the adapter merged (stages/runtime/generation.py).
+for its answers, which are decoded together, the adapter merged (runtime/sampling/generation.py).
 """
 
 import copy
@@ -15,8 +15,8 @@ import numpy as np
 from stages.benches import shapes
 from stages.benches.measure import Case, Check, How, Way, faster
 from stages.benches.shapes import PAD, Size
-from stages.runtime import shared_prefill
-from stages.runtime.drawing import Decoding, Request
+from stages.runtime.sampling import shared_prefill
+from stages.runtime.sampling.drawing import Decoding, Request
 
 SAMPLED = Decoding(temperature=0.7, top_k=20, top_p=1.0, repetition_penalty=1.0)
 GREEDY = Decoding(temperature=None, top_k=0, top_p=1.0, repetition_penalty=1.0)
@@ -115,7 +115,7 @@ def continuously(
 def ours(
     model: Any, prompts: Sequence[list[int]], answers_n: int, how: Decoding, rows: int, tokens: int
 ) -> list[list[int]]:
-    """The answers of stages/runtime/shared_prefill.py, in the order of the prompts."""
+    """The answers of stages/runtime/sampling/shared_prefill.py, in the order of the prompts."""
     asked = [Request(p, how, 13 + i) for p in prompts for i in range(answers_n)]
     found = dict(
         answer

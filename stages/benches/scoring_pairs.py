@@ -20,7 +20,8 @@ from stages.benches.text_pairs import (
     least_work,
     pairs_of,
 )
-from stages.runtime import bertscore, processor
+from stages.runtime import bertscore
+from stages.runtime.loading import processor
 
 C5 = Plan(6, 384, 1536, 22000, 240, 6, 0.0, (30, 90), 2)
 

@@ -11,7 +11,7 @@ import numpy as np
 from stages.benches import shapes
 from stages.benches.measure import Case, How, Phase
 from stages.benches.training_steps import Plan, Row, body_of, case_of, settings, trl_arguments
-from stages.runtime import training
+from stages.runtime.tuning import training
 
 C7 = Plan(shapes.DECODER_7M, 200, 8, (20, 60), (10, 400), 1.0)
 

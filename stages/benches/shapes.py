@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from stages.benches.measure import How, Phase
-from stages.runtime.profile import Model
+from stages.runtime.loading.profile import Model
 
 SPECIAL = 5  # token ids below are special: pad, end
 PAD, END = 0, 1

@@ -1,7 +1,7 @@
 """What the benchmarks of training share: rows, settings, and what a way leaves.
 
 Naive: TRL's trainer as it comes (checkpointing on, the reference asked in each step). Strong:
-the same trainer with the settings that an expert turns. Ours: stages/runtime/training.py.
+the same trainer with the settings that an expert turns. Ours: stages/runtime/tuning/training.py.
 Every way starts from the same weights and sees the same rows in the same order.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 from stages.benches import shapes
 from stages.benches.measure import Case, Check, Goal, How, Laps, Phase, Way, faster, median
 from stages.benches.shapes import PAD, Size
-from stages.runtime import training
-from stages.runtime.profile import Training
+from stages.runtime.loading.profile import Training
+from stages.runtime.tuning import training
 
 Row = dict[str, list[int]]
 

@@ -2,7 +2,7 @@
 
 SFT, sampling, scoring and evaluation all call these functions, so that a model is never
 asked in other words than it was trained on; tests/test_prompts.py pins the bytes. Chat
-templates and special tokens are added by stages/runtime/checkpoints.py, where the text
+templates and special tokens are added by stages/runtime/loading/checkpoints.py, where the text
 of a student is always encoded as plain text.
 """
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import InputError
-from stages.runtime import adapters, checkpoints, digests, processor, shared_reading, store
-from stages.runtime.profile import Model, Training
+from stages.runtime import adapters, shared_reading, store
+from stages.runtime.loading import checkpoints, digests, processor
+from stages.runtime.loading.profile import Model, Training
 from stages.runtime.shared_reading import Pair
 
 FOLDS = (0, 1)  # of the cross-fitting
@@ -113,7 +114,7 @@ def fit(
     resume.Checkpoints; None keeps none. Raises InputError if
     every text is longer than the model reads.
     """
-    from stages.runtime import training as trainers
+    from stages.runtime.tuning import training as trainers
 
     classifier.center = float(np.average(examples.targets, weights=examples.weights))
     classifier.scale = float(np.std(examples.targets)) or 1.0

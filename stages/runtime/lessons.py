@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import InputError
-from stages.runtime import base_model, loop, processor
-from stages.runtime.loop import Course
-from stages.runtime.muon import Optimizer
-from stages.runtime.packing import Document, one_per_row
-from stages.runtime.profile import Student
+from stages.runtime.loading import processor
+from stages.runtime.loading.profile import Student
+from stages.runtime.pretraining import base_model, loop
+from stages.runtime.pretraining.loop import Course
+from stages.runtime.pretraining.muon import Optimizer
+from stages.runtime.pretraining.packing import Document, one_per_row
 from stages.runtime.resume import Checkpoints
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from schemas.base import Table
 from schemas.errors import InputError
 from stages.runtime import artifacts
-from stages.runtime.digests import dvc_md5
+from stages.runtime.loading.digests import dvc_md5
 from stages.runtime.run import REPORTS_DIR, Run
 
 

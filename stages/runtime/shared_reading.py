@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.runtime import processor
+from stages.runtime.loading import processor
 
 Pair = tuple[tuple[int, ...], tuple[int, ...]]  # token ids of a prompt, of what follows it
 PROMPT_STEP, TEXT_STEP = 32, 16  # tokens

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.runtime import buckets, encoder, processor, sources, store
-from stages.runtime.profile import Encoder
+from stages.runtime import encoder, sources, store
+from stages.runtime.encoding import buckets
+from stages.runtime.loading import processor
+from stages.runtime.loading.profile import Encoder
 
 BLOCK = 1024  # rows of a matrix product
 BATCHES = 32  # that are read, and kept, together

@@ -2,7 +2,7 @@
 
 A conditional logit (McFadden 1974, "Conditional logit analysis of qualitative choice
 behavior", eq. 12): P(option o) = exp(w . x_o) / sum over the options of exp(w . x). x_o is the
-agreement (stages/runtime/agreement.py) of the explanation with the option, by a frozen encoder.
+agreement (runtime/encoding/agreement.py) of the explanation with the option, by a frozen encoder.
 No feature compares an option with the question: the encoder knows enough of the world to
 answer by that alone, and then the explanation would not count. Beside an empty explanation
 all features are 0, so that each option is as likely as any other.
@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.runtime import agreement, alignment, checkpoints, encoder, heads
-from stages.runtime.profile import Encoder
+from stages.runtime import encoder
+from stages.runtime.encoding import agreement, alignment, heads
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Encoder
 
 Options = tuple[str, ...]  # the texts of a question's options, in order
 PENALTIES = [10.0**k for k in (4, 3, 2, 1, 0, -1)]  # strongest first

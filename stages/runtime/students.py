@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import InputError
-from stages.runtime import base_model, buckets, checkpoints, processor
-from stages.runtime.profile import Student
+from stages.runtime.encoding import buckets
+from stages.runtime.loading import checkpoints, processor
+from stages.runtime.loading.profile import Student
+from stages.runtime.pretraining import base_model
 
 Choice = tuple[str, tuple[str, ...]]  # a prompt, and the options that may continue it
 TOKENS_STEP = 16  # a batch is of one multiple of it: few shapes (runtime/processor.py)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.runtime.digests import dvc_md5
+from stages.runtime.loading.digests import dvc_md5
 
 if TYPE_CHECKING:
     import pandas as pd

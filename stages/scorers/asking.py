@@ -9,8 +9,9 @@ import pandas as pd
 
 from stages.pure.metrics import Value
 from stages.pure.scoring import is_blank, model_values
-from stages.runtime import checkpoints, processor, sources, store
-from stages.runtime.profile import Encoder, Model, Student
+from stages.runtime import sources, store
+from stages.runtime.loading import checkpoints, processor
+from stages.runtime.loading.profile import Encoder, Model, Student
 
 Asked = TypeVar("Asked")
 BATCH = 512  # texts that are scored, and kept, together

@@ -1,6 +1,6 @@
 """P(an explanation entails that an option is right): the key, its bare text, its rivals.
 
-Long texts are read in windows (stages/runtime/alignment.py), so none is too long.
+Long texts are read in windows (stages/runtime/encoding/alignment.py), so none is too long.
 """
 
 from functools import partial
@@ -11,7 +11,7 @@ import pandas as pd
 
 from stages.pure import metrics, scoring
 from stages.pure.metrics import Value
-from stages.runtime import alignment
+from stages.runtime.encoding import alignment
 from stages.scorers.asking import ask_said, kept_by, score_distinct
 
 FOLDER = Path("models/entailment")

@@ -1,6 +1,6 @@
 """The judge: star ratings by a model that never met a train question.
 
-Long texts are read in windows (stages/runtime/alignment.py), so none is too long.
+Long texts are read in windows (stages/runtime/encoding/alignment.py), so none is too long.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stages.pure.metrics import Value
-from stages.runtime import alignment
+from stages.runtime.encoding import alignment
 from stages.scorers.asking import ask_said, kept_by, score_distinct
 
 FOLDER = Path("models/verifier_judge")

@@ -10,8 +10,8 @@ from tqdm import tqdm
 from schemas.errors import InputError
 from stages.pure.metrics import Value
 from stages.pure.scoring import scores_of
-from stages.runtime.checkpoints import BASE_DIR
-from stages.runtime.digests import weight_digests
+from stages.runtime.loading.checkpoints import BASE_DIR
+from stages.runtime.loading.digests import weight_digests
 from stages.scorers import (
     coverage,
     degeneration,

@@ -9,8 +9,8 @@ import pandas as pd
 from stages.pure.metrics import Value
 from stages.pure.scoring import NOT_TRAINED_ON
 from stages.runtime import classifiers, sources, store
-from stages.runtime.checkpoints import BASE_DIR
 from stages.runtime.classifiers import Classifier
+from stages.runtime.loading.checkpoints import BASE_DIR
 from stages.scorers.asking import ask_said, score_distinct
 
 FOLDER = Path("models/verifier_reward")

@@ -8,9 +8,9 @@ import pandas as pd
 
 from schemas.errors import InputError
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import checkpoints
-from stages.runtime.drawing import Decoding
-from stages.runtime.generation import Draw, Writer
+from stages.runtime.loading import checkpoints
+from stages.runtime.sampling.drawing import Decoding
+from stages.runtime.sampling.generation import Draw, Writer
 
 
 @dataclass(frozen=True)

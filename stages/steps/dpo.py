@@ -7,9 +7,10 @@ import pandas as pd
 
 from schemas.errors import InputError, nearest
 from stages.pure.prompts import distinct_questions, render_prompt
-from stages.runtime import checkpoints, resume
-from stages.runtime import training as trainers
-from stages.runtime.profile import Model, Training
+from stages.runtime import resume
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Model, Training
+from stages.runtime.tuning import training as trainers
 
 # TRL 1.16, trainer/dpo_trainer.py, _compute_loss
 LOSSES = (

@@ -6,8 +6,8 @@ from schemas.errors import InputError
 from schemas.explanations import Explanations
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import artifacts
-from stages.runtime.drawing import Decoding
-from stages.runtime.generation import Draw, Generated, Writer, decodings
+from stages.runtime.sampling.drawing import Decoding
+from stages.runtime.sampling.generation import Draw, Generated, Writer, decodings
 
 
 def asked_questions(rows: pd.DataFrame, limit: int | None, stage: str) -> pd.DataFrame:

@@ -8,9 +8,10 @@ import pandas as pd
 from schemas.errors import InputError
 from stages.pure.prompts import render_prompt
 from stages.pure.refinements import refinements
-from stages.runtime import checkpoints, resume
-from stages.runtime import training as trainers
-from stages.runtime.profile import Model, Training
+from stages.runtime import resume
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Model, Training
+from stages.runtime.tuning import training as trainers
 
 
 @dataclass(frozen=True)

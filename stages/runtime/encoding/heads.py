@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.runtime import agreement
+from stages.runtime.encoding import agreement
 
 FOLDS = 5  # of the cross-validation that chooses the penalty; whole clusters each
 # Penalties to choose from, strongest first: a curve then goes from the constant to the fit.

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from stages.runtime import distributed, fitting, reference
-from stages.runtime.profile import Model, Training
+from stages.runtime.loading.profile import Model, Training
+from stages.runtime.tuning import distributed, fitting, reference
 
 
 def arguments(

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from stages.runtime import loop
-from stages.runtime.loop import Course
-from stages.runtime.muon import Optimizer
-from stages.runtime.packing import Document, Stream, one_per_row
-from stages.runtime.profile import Model, Student
+from stages.runtime.loading.profile import Model, Student
+from stages.runtime.pretraining import loop
+from stages.runtime.pretraining.loop import Course
+from stages.runtime.pretraining.muon import Optimizer
+from stages.runtime.pretraining.packing import Document, Stream, one_per_row
 from stages.runtime.resume import Checkpoints
 
 PAD, EOS, USER, ASSISTANT = "<|pad|>", "<|eos|>", "<|user|>", "<|assistant|>"

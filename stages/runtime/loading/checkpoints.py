@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
-from stages.runtime.digests import dvc_md5, file_md5
-from stages.runtime.profile import Model
+from stages.runtime.loading.digests import dvc_md5, file_md5
+from stages.runtime.loading.profile import Model
 
 BASE_DIR = Path("models/base")
 REFERENCE = "reference.json"  # in models/base when the base is a hub model

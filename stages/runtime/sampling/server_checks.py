@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from schemas.errors import InputError
-from stages.runtime.drawing import Decoding, Request
+from stages.runtime.sampling.drawing import Decoding, Request
 
 PROMPTS = 3  # that are asked
 TOKENS = 16  # of each answer

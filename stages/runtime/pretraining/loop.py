@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from stages.runtime.guards import check_number, gradient_size
-from stages.runtime.muon import Optimizer
-from stages.runtime.packing import Stream
+from stages.runtime.pretraining.muon import Optimizer
+from stages.runtime.pretraining.packing import Stream
 from stages.runtime.resume import Checkpoints
 
 EVERY = 10  # steps between lines of the log

@@ -17,10 +17,12 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
-from stages.runtime import agreement, buckets, checkpoints, encoder, heads
-from stages.runtime.agreement import Vectors
-from stages.runtime.heads import KINDS
-from stages.runtime.profile import Encoder
+from stages.runtime import encoder
+from stages.runtime.encoding import agreement, buckets, heads
+from stages.runtime.encoding.agreement import Vectors
+from stages.runtime.encoding.heads import KINDS
+from stages.runtime.loading import checkpoints
+from stages.runtime.loading.profile import Encoder
 
 Claim = tuple[str, ...]  # stages/pure/claims.py: hypothesis, option, stem, other options
 BLOCK = 512  # pairs whose texts are in memory together

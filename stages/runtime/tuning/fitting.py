@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
-from stages.runtime import distributed, guards, resume
-from stages.runtime.checkpoints import BASE_DIR
-from stages.runtime.digests import dvc_md5
-from stages.runtime.profile import Model, Training
+from stages.runtime import guards, resume
+from stages.runtime.loading.checkpoints import BASE_DIR
+from stages.runtime.loading.digests import dvc_md5
+from stages.runtime.loading.profile import Model, Training
 from stages.runtime.resume import Checkpoints
 from stages.runtime.sources import code_digest
+from stages.runtime.tuning import distributed
 
 MEMORY = "memory.json"  # what the trainer does not save itself
 STATE = "trainer_state.json"  # transformers' name
@@ -55,7 +56,7 @@ def checkpoints_of(
         weights=resume.weights_digest(policy, trainable_only=True),
         seed=seed,
         science=science,
-        code=code_digest("stages.runtime.training"),
+        code=code_digest("stages.runtime.tuning.training"),
     )
 
 

@@ -4,7 +4,7 @@ The loop of transformers decodes the answers, takes a new one in as soon as anot
 and keeps keys and values in pages. It is driven through its manager and not `generate_batch`,
 which hands everything over at the end, swallows what went wrong, has one decoding and one seed
 for all, and leaves a repetition penalty out. Here every answer draws by its own decoding and
-seed (stages/runtime/drawing.py), so that requests of all decodings share one session.
+seed (stages/runtime/sampling/drawing.py), so that requests of all decodings share one session.
 
 R = answers of a session, B = answers that get a token in a step, V = vocabulary.
 """
@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from stages.runtime.drawing import Decoding, Drawer, Request
-from stages.runtime.generation import Generated, finish
+from stages.runtime.sampling.drawing import Decoding, Drawer, Request
+from stages.runtime.sampling.generation import Generated, finish
 
 SESSION_ROUNDS = 16  # answers of a session, as a multiple of those in the making
 PAGE = 256  # tokens of keys and values that are reserved at once; what flash attention takes

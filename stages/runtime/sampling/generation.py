@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from schemas.errors import InputError, nearest
-from stages.runtime import adapters, checkpoints, processor, shared_prefill, sources, store
-from stages.runtime.drawing import Decoding, Request
-from stages.runtime.profile import Generation, Model
+from stages.runtime import adapters, sources, store
+from stages.runtime.loading import checkpoints, processor
+from stages.runtime.loading.profile import Generation, Model
+from stages.runtime.sampling import shared_prefill
+from stages.runtime.sampling.drawing import Decoding, Request
 
 TRIES = 3  # that a backend has to answer every request
 BACKENDS = ("shared_prefill", "continuous", "server")
@@ -64,7 +66,7 @@ def row_seed(seed: int, *names: object) -> int:
 
 @dataclass(frozen=True)
 class Local:
-    """A policy in this process that reads each prompt once (stages/runtime/shared_prefill.py)."""
+    """A policy in this process that reads each prompt once (shared_prefill.py)."""
 
     model: Any  # a causal language model of transformers
     tokenizer: Any
@@ -125,7 +127,7 @@ class Writer:
             attention=self.model.attention,
             machine=self.machine
             or processor.identity(self.model.dtype, self.model.device, self.model.threads),
-            code=sources.code_digest("stages.runtime.generation"),
+            code=sources.code_digest("stages.runtime.sampling.generation"),
         )
         return [
             store.digest_of(
@@ -196,7 +198,7 @@ def load_writer(model: Model, size: Generation, adapter: Path) -> Writer:
     check_backend(size.backend)
     tokenizer = checkpoints.load_tokenizer(model)
     if size.backend == "server":
-        from stages.runtime import server
+        from stages.runtime.sampling import server
 
         served = server.of_policy(size, adapter, tokenizer)
         checkpoints.check_manifest(adapter, model)
@@ -219,7 +221,7 @@ def check_backend(name: str) -> None:
 def in_process(network: Any, tokenizer: Any, size: Generation) -> Backend:
     """What answers with weights of this process; also beside a server, which has not these."""
     if size.backend == "continuous":
-        from stages.runtime.continuous import Continuous
+        from stages.runtime.sampling.continuous import Continuous
 
         return Continuous(network, tokenizer, size.max_new_tokens)
     return Local(network, tokenizer, size.max_new_tokens)

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.runtime import processor
-from stages.runtime.drawing import Drawer, Request
-from stages.runtime.shared_cache import HIDDEN, Group, SharedCache
+from stages.runtime.loading import processor
+from stages.runtime.sampling.drawing import Drawer, Request
+from stages.runtime.sampling.shared_cache import HIDDEN, Group, SharedCache
 
 LENGTH_STEP = 32  # tokens
 APART = "peerwise_apart"  # name of our attention
@@ -48,7 +48,7 @@ def decode(
 
 @contextmanager
 def attending_apart(model: Any) -> Iterator[None]:
-    """Within, a step attends to prompts and answers apart (stages/runtime/shared_cache.py)."""
+    """Within, a step attends to prompts and answers apart (shared_cache.py)."""
     from transformers import AttentionInterface
 
     usual = model.config._attn_implementation

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
-from stages.runtime.profile import Model
+from stages.runtime.loading.profile import Model
 
 
 def relaunch(module: str, model: Model, arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ are known; the first request finds out which one the server takes:
   which a student wrote a special token of the template is refused here, because the server
   would obey it.
 
-Whether the server follows the decodings is tried out first (stages/runtime/server_checks.py).
+Whether the server follows the decodings is tried out first (server_checks.py).
 What cannot be checked: that the served model is the policy that the profile means.
 """
 
@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
-from stages.runtime import server_checks, server_client
-from stages.runtime.drawing import Decoding, Request
-from stages.runtime.generation import Generated
-from stages.runtime.profile import Generation
+from stages.runtime.loading.profile import Generation
+from stages.runtime.sampling import server_checks, server_client
+from stages.runtime.sampling.drawing import Decoding, Request
+from stages.runtime.sampling.generation import Generated
 
 ENDS = ("stop", "length")  # finish_reason of an answer; with any other it is none
 

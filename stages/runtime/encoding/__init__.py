@@ -1,0 +1,1 @@
+"""Heads on the vectors of a sentence encoder, and what they read."""

@@ -1,0 +1,1 @@
+"""What every stage with a model needs: profile, threads, weights and their digests."""

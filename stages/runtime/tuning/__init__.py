@@ -1,0 +1,1 @@
+"""Adapters: what trains them, on one process or several."""
