@@ -34,11 +34,11 @@ from schemas.rejects import Rejects
 from schemas.scores import Scores
 from schemas.seed_comparisons import SeedComparisons
 from schemas.win_rates import WinRates
-from stages.pure import page
-from stages.pure.material import Material
-from stages.pure.page_made import read_pins
-from stages.pure.page_training import TRAININGS
-from stages.pure.views import gaps
+from stages.pure.page import sections
+from stages.pure.page.made import read_pins
+from stages.pure.page.material import Material
+from stages.pure.page.training import TRAININGS
+from stages.pure.page.views import gaps
 from stages.runtime import reports
 from stages.runtime.params import StageParams
 from stages.runtime.run import Run, stage_run, start
@@ -113,10 +113,10 @@ def render(material: Material) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template(TEMPLATE).render(
-        title=page.TITLE,
-        opening=page.opening(material),
-        notice=page.notice(material),
-        sections=page.sections(material),
+        title=sections.TITLE,
+        opening=sections.opening(material),
+        notice=sections.notice(material),
+        sections=sections.sections(material),
     )
 
 
@@ -124,15 +124,15 @@ def main() -> None:
     """Read, compute, write, report."""
     with stage_run("report", Params) as run:
         material = collect(run)
-        sections = page.sections(material)
-        parts = [part for section in sections for part in section.parts]
+        shown = sections.sections(material)
+        parts = [part for section in shown for part in section.parts]
         reports.write_page(run, "index.html", render(material))
-        reports.write_page(run, "summary.md", page.summary(material))
+        reports.write_page(run, "summary.md", sections.summary(material))
         run.report(
             {
                 "figures_n": sum(len(part.figures) for part in parts),
                 "examples_n": sum(len(part.examples) for part in parts),
-                "not_available_n": len(gaps(sections)),
+                "not_available_n": len(gaps(shown)),
             }
         )
 

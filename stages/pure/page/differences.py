@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from stages.pure import wording
 from stages.pure.catalogue import METRICS
 from stages.pure.comparison import ALL, DECODINGS
-from stages.pure.page_means import heading
-from stages.pure.views import Cell, Missing, Table, cells
+from stages.pure.page import wording
+from stages.pure.page.means import heading
+from stages.pure.page.views import Cell, Missing, Table, cells
 
 
 def over_trainings(row: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from stages.pure import figures, page_audit, wording
-from stages.pure.material import Material
-from stages.pure.views import Figure, Part, Section, Table, cells
+from stages.pure.page import audit, figures, wording
+from stages.pure.page.material import Material
+from stages.pure.page.views import Figure, Part, Section, Table, cells
 
 KEY = ["question_id", "candidate_index"]
 
@@ -19,9 +19,9 @@ def pairs(material: Material) -> Section:
         [
             Part(
                 "Reward and rule",
-                tables=[page_audit.reward_table(material.reports["build_preferences"])],
+                tables=[audit.reward_table(material.reports["build_preferences"])],
             ),
-            page_audit.audit(material),
+            audit.audit(material),
             Part(
                 "Gaps and origins",
                 figures=[material.show("gaps of the pairs", ["preferences"], gap_figure)],
@@ -30,7 +30,7 @@ def pairs(material: Material) -> Section:
                     material.show("temperatures of the pairs", both, temperature_table),
                 ],
             ),
-            page_audit.leakage(material),
+            audit.leakage(material),
         ],
     )
 

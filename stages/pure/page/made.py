@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stages.pure import page_training, wording
-from stages.pure.material import Material
-from stages.pure.views import Missing, Part, Section, Table, cells
+from stages.pure.page import training, wording
+from stages.pure.page.material import Material
+from stages.pure.page.views import Missing, Part, Section, Table, cells
 
 PROFILE = [
     "base",
@@ -55,11 +55,11 @@ def made(material: Material) -> Section:
             ),
             Part("Versions", folded=[version_table(material.pins)]),
             Part("Parameters", folded=settings(material.given)),
-            page_training.training(material),
+            training.training(material),
             Part(
                 "Every number that a stage reported",
                 folded=[
-                    page_training.metrics_table(material, [stage], f"Numbers of {stage}")
+                    training.metrics_table(material, [stage], f"Numbers of {stage}")
                     for stage in sorted(material.reports)
                 ],
                 is_folded=True,

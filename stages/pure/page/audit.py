@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from stages.pure import wording
 from stages.pure.comparison import ALL
-from stages.pure.material import Material
-from stages.pure.page_fitness import limit_sentence, value_cell
-from stages.pure.page_means import records
-from stages.pure.views import Cell, Findings, Missing, Part, Table, cells
+from stages.pure.page import wording
+from stages.pure.page.fitness import limit_sentence, value_cell
+from stages.pure.page.material import Material
+from stages.pure.page.means import records
+from stages.pure.page.views import Cell, Findings, Missing, Part, Table, cells
 
 LABELS = {
     "length": "by the word count",

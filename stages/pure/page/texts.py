@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from stages.pure import prompts, wording
+from stages.pure import prompts
 from stages.pure.catalogue import METRICS
-from stages.pure.material import Material
-from stages.pure.page_means import ORDER
-from stages.pure.views import Example, Missing, Part, Table, cells
+from stages.pure.page import wording
+from stages.pure.page.material import Material
+from stages.pure.page.means import ORDER
+from stages.pure.page.views import Example, Missing, Part, Table, cells
 
 WRITTEN = [f"explanations_{policy}" for policy in ORDER]
 TEXT = ["policy", "question_id", "decoding", "explanation_index"]

@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from stages.pure import (
-    page_audit,
-    page_data,
-    page_failures,
-    page_fitness,
-    page_made,
-    page_pairs,
-    page_results,
-    page_trust,
+from stages.pure.page import (
+    audit,
+    data,
+    failures,
+    fitness,
+    made,
+    pairs,
+    results,
+    trust,
     wording,
 )
-from stages.pure.material import Material
-from stages.pure.page_differences import trainings_n
-from stages.pure.views import Cell, Findings, Missing, Part, Section, Table
+from stages.pure.page.differences import trainings_n
+from stages.pure.page.material import Material
+from stages.pure.page.views import Cell, Findings, Missing, Part, Section, Table
 
 TITLE = "Explanations of multiple-choice questions, learned from ratings"
 
@@ -23,12 +23,12 @@ TITLE = "Explanations of multiple-choice questions, learned from ratings"
 def sections(material: Material) -> list[Section]:
     """The six questions that the page answers, in order."""
     return [
-        page_results.results(material),
-        page_trust.trust(material),
-        page_pairs.pairs(material),
-        page_failures.failures(material),
-        page_data.dropped(material),
-        page_made.made(material),
+        results.results(material),
+        trust.trust(material),
+        pairs.pairs(material),
+        failures.failures(material),
+        data.dropped(material),
+        made.made(material),
     ]
 
 
@@ -109,8 +109,8 @@ def summary(material: Material) -> str:
 
 def told(material: Material) -> list[Part]:
     """The parts of the page that the summary repeats; they hold numbers only."""
-    results = page_results.results(material)
-    return [*results.parts, page_fitness.gate(material), page_audit.audit(material)]
+    measured = results.results(material)
+    return [*measured.parts, fitness.gate(material), audit.audit(material)]
 
 
 def bullets(found: Findings) -> list[str]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from stages.pure import figures, wording
-from stages.pure.material import Material
-from stages.pure.views import Cell, Figure, Missing, Part, Table
+from stages.pure.page import figures, wording
+from stages.pure.page.material import Material
+from stages.pure.page.views import Cell, Figure, Missing, Part, Table
 
 TRAININGS = {
     "prepare_base": "Base model",

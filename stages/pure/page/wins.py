@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.pure import figures_rows, wording
 from stages.pure.comparison import PAIRS
-from stages.pure.material import Material
-from stages.pure.page_means import records
-from stages.pure.views import Cell, Figure, Findings, Missing, Part, Table, cells
+from stages.pure.page import figures_rows, wording
+from stages.pure.page.material import Material
+from stages.pure.page.means import records
+from stages.pure.page.views import Cell, Figure, Findings, Missing, Part, Table, cells
 
 STRENGTHS = {  # column -> what it is called; from the best for the first to the worst
     "much_better_n": "first: much better",

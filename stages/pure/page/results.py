@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from stages.pure import page_rewards, page_seeds, page_wins, wording
 from stages.pure.comparison import ALL, PAIRS
-from stages.pure.material import Material
-from stages.pure.page_differences import difference_table, role_table, rows_of, trainings_n
-from stages.pure.page_means import every_mean_table, mean_figure, policy_table
-from stages.pure.views import Findings, Missing, Part, Section, Table
+from stages.pure.page import rewards, seeds, wins, wording
+from stages.pure.page.differences import difference_table, role_table, rows_of, trainings_n
+from stages.pure.page.material import Material
+from stages.pure.page.means import every_mean_table, mean_figure, policy_table
+from stages.pure.page.views import Findings, Missing, Part, Section, Table
 
 MAIN = [("dpo", "sft"), ("dpo", "ilearner")]
 
@@ -22,10 +22,10 @@ def results(material: Material) -> Section:
         "Does it work?",
         [
             headline(material),
-            page_seeds.seeds(material),
+            seeds.seeds(material),
             reward_beside_heldout(material),
-            page_wins.wins(material),
-            page_rewards.rewards(material),
+            wins.wins(material),
+            rewards.rewards(material),
             means(material),
         ],
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.pure.views import Missing
+from stages.pure.page.views import Missing
 
 
 @dataclass(frozen=True)

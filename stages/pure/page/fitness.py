@@ -6,11 +6,12 @@ from typing import Any
 import pandas as pd
 
 from schemas.fitness import MEASURES
-from stages.pure import fitness, wording
+from stages.pure import fitness
 from stages.pure.comparison import ALL
-from stages.pure.material import Material
-from stages.pure.page_means import records
-from stages.pure.views import Cell, Findings, Missing, Part
+from stages.pure.page import wording
+from stages.pure.page.material import Material
+from stages.pure.page.means import records
+from stages.pure.page.views import Cell, Findings, Missing, Part
 
 VERIFIERS = {"reward": "Verifier (reward)", "judge": "Judge"}
 MODEL = "model"  # the predictor that is a verifier; the others are baselines

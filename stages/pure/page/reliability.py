@@ -5,9 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from stages.pure import figures_rows, wording
-from stages.pure.material import Material
-from stages.pure.page_fitness import (
+from stages.pure.page import figures_rows, wording
+from stages.pure.page.fitness import (
     BASELINES,
     MINUS,
     MODEL,
@@ -17,9 +16,10 @@ from stages.pure.page_fitness import (
     labelled,
     value_cell,
 )
-from stages.pure.page_means import records
-from stages.pure.page_training import metrics_table
-from stages.pure.views import Cell, Figure, Missing, Part, Table
+from stages.pure.page.material import Material
+from stages.pure.page.means import records
+from stages.pure.page.training import metrics_table
+from stages.pure.page.views import Cell, Figure, Missing, Part, Table
 
 
 def measured(material: Material) -> Part:

@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from stages.pure import figures, wording
 from stages.pure.catalogue import METRICS
 from stages.pure.comparison import ALL
-from stages.pure.material import Material
-from stages.pure.page_differences import rows_of
-from stages.pure.page_means import AXES, heading, records
-from stages.pure.views import Cell, Figure, Missing, Part, Table
+from stages.pure.page import figures, wording
+from stages.pure.page.differences import rows_of
+from stages.pure.page.material import Material
+from stages.pure.page.means import AXES, heading, records
+from stages.pure.page.views import Cell, Figure, Missing, Part, Table
 
 A, B = "dpo", "sft"
 TITLE = "Each training by itself"

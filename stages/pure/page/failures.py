@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from stages.pure import page_texts
 from stages.pure.comparison import ALL
-from stages.pure.material import Material
-from stages.pure.page_differences import course_table
-from stages.pure.page_means import mean_cell, places, records
-from stages.pure.views import Missing, Part, Section, Table
+from stages.pure.page import texts
+from stages.pure.page.differences import course_table
+from stages.pure.page.material import Material
+from stages.pure.page.means import mean_cell, places, records
+from stages.pure.page.views import Missing, Part, Section, Table
 
 DETECTORS = {  # metric -> what a text does that has it; all are shares of texts
     "oracle_endorses_distractor": "Endorses a distractor (oracle)",
@@ -33,8 +33,8 @@ def failures(material: Material) -> Section:
                 "Failure rates",
                 tables=[material.show("failure rates", ["policy_means"], failure_table)],
             ),
-            page_texts.worst(material),
-            page_texts.disagreements(material),
+            texts.worst(material),
+            texts.disagreements(material),
             Part(
                 "By course",
                 tables=[
@@ -45,8 +45,8 @@ def failures(material: Material) -> Section:
                     )
                 ],
             ),
-            page_texts.rounds(material),
-            page_texts.drawn(material),
+            texts.rounds(material),
+            texts.drawn(material),
         ],
     )
 

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from stages.pure import figures_rows, wording
-from stages.pure.material import Material
-from stages.pure.page_means import ORDER
-from stages.pure.views import Figure, Missing, Part
+from stages.pure.page import figures_rows, wording
+from stages.pure.page.material import Material
+from stages.pure.page.means import ORDER
+from stages.pure.page.views import Figure, Missing, Part
 
 DRAWN = {  # metric -> caption
     "judge": "The judge's stars (held out)",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from stages.pure.figures import CARD, FAINT, INK, SERIES, SIZE, plot
+from stages.pure.page.figures import CARD, FAINT, INK, SERIES, SIZE, plot
 
 GRID = 240  # points of a density
 OVERLAP = 1.6  # height of the highest density, in distances between rows

@@ -5,11 +5,11 @@ from typing import Any
 
 from schemas.negatives import KINDS
 from schemas.scores import ROLES
-from stages.pure import page_fitness, page_reliability, wording
 from stages.pure.catalogue import METRICS
-from stages.pure.material import Material
-from stages.pure.page_means import heading
-from stages.pure.views import Cell, Findings, Missing, Part, Section, Table, cells
+from stages.pure.page import fitness, reliability, wording
+from stages.pure.page.material import Material
+from stages.pure.page.means import heading
+from stages.pure.page.views import Cell, Findings, Missing, Part, Section, Table, cells
 
 READERS = {"train_solver": "Solver", "train_students": "Student models"}
 SHOWN = {  # metric of a reader -> what it is shown
@@ -28,9 +28,9 @@ def trust(material: Material) -> Section:
         "trust",
         "Can I trust the verifier?",
         [
-            page_fitness.gate(material),
-            page_fitness.above_baselines(material),
-            page_reliability.measured(material),
+            fitness.gate(material),
+            fitness.above_baselines(material),
+            reliability.measured(material),
             readers(material),
             Part(
                 "Do the scorers see what is wrong on purpose?",

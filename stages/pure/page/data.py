@@ -6,10 +6,10 @@ import pandas as pd
 
 from schemas.questions import SPLITS
 from schemas.rejects import REASONS
-from stages.pure import wording
-from stages.pure.material import Material
-from stages.pure.page_means import heading, places
-from stages.pure.views import Cell, Missing, Part, Section, Table, cells
+from stages.pure.page import wording
+from stages.pure.page.material import Material
+from stages.pure.page.means import heading, places
+from stages.pure.page.views import Cell, Missing, Part, Section, Table, cells
 
 
 def dropped(material: Material) -> Section:

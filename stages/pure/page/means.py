@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from stages.pure import figures, wording
 from stages.pure.catalogue import METRICS
 from stages.pure.comparison import ALL
-from stages.pure.views import Cell, Figure, Missing, Table
+from stages.pure.page import figures, wording
+from stages.pure.page.views import Cell, Figure, Missing, Table
 
 NAN = float("nan")
 ORDER = ["student", "sft", "ilearner", "dpo"]
