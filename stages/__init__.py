@@ -2,7 +2,7 @@
 report; `dvc.yaml` says what each reads and writes.
 
     make_sample_course     our facts              -> invented PeerWise exports
-    prepare_questions      exports                -> questions, rejects
+    prepare_questions      exports                -> questions, questions_taught, rejects
     check_leakage          questions; later texts -> leakage_questions, leakage_texts
     prepare_base           texts, or a hub model  -> models/base
     train_verifier         questions, base        -> models/verifier_*, predictions_*
@@ -26,6 +26,7 @@ report; `dvc.yaml` says what each reads and writes.
                                                      seed_comparisons, win_rates
     report                 all of the above       -> reports/index.html, reports/summary.md
 
+Trainings read questions_taught: the questions without courses that nothing may learn from.
 What several stages do alike is in stages/steps, scorers by family in stages/scorers.
 
 Commands that are no stages: query (SQL), timings (seconds per stage and per question), store

@@ -1,7 +1,7 @@
 """Train again with other seeds, so that a difference can be held against the luck of training.
 
-    data/questions.parquet, models/base and scorers -> data/explanations_repeats.parquet
-    data/fitness_reward.parquet                        reports/repeat_training.json
+    data/questions.parquet, questions_taught.parquet -> data/explanations_repeats.parquet
+    data/fitness_reward.parquet, models/base, scorers   reports/repeat_training.json
 
 Each seed takes the steps of train_sft, sample_candidates, make_negatives, score_candidates
 (the scorers of the reward only), build_preferences, train_dpo and explain_test, with the same

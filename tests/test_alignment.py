@@ -389,15 +389,22 @@ def test_no_value_is_missing_for_length_whichever_text_is_long(checkout: Path, s
     assert np.isfinite(entailer().probabilities(claims, explanations)).all()
 
 
-def test_each_pair_is_read_once_for_both_scorers(checkout: Path, monkeypatch: pytest.MonkeyPatch):
-    read: list[str] = []
-    embed = Reader.embed
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that encoders were given to read since the test began."""
+    texts: list[str] = []
+    plain = Reader.read
 
     def counted(self: Reader, given: list[str]) -> dict[str, Vectors]:
-        read.extend(given)
-        return embed(self, given)
+        texts.extend(given)
+        return plain(self, given)
 
-    monkeypatch.setattr(Reader, "embed", counted)
+    monkeypatch.setattr(Reader, "read", counted)
+    return texts
+
+
+def test_each_pair_is_read_once_for_both_scorers(checkout: Path, read: list[str]):
+    reader.cache_clear()
     claims, explanations = asked()
     first = entailer().probabilities(claims * 2, explanations * 2)
     assert len(read) == len(set(read)), "a text was encoded twice"
@@ -405,7 +412,34 @@ def test_each_pair_is_read_once_for_both_scorers(checkout: Path, monkeypatch: py
     assert entailer().probabilities(claims, explanations).tolist() == first[:40].tolist()
     entailer().probabilities(claims, explanations, is_bare=True)
     Scorer("rating", ENCODER, np.zeros(WIDTH), 1.0).ratings(claims, explanations)
-    assert len(read) == known
+    assert len(read) == known > 0
+
+
+def test_beside_another_claim_a_text_is_not_read_again(checkout: Path, read: list[str]):
+    own, (claims, explanations) = Reader(ENCODER), asked()
+    first = own.features(claims, explanations)
+    new = [("the owl is blind", *claim[1:]) for claim in claims]
+    known = len(read)
+    again = own.features(new, explanations)
+    assert read[known:] == ["the owl is blind"]
+    assert again[:, 7:].tolist() == first[:, 7:].tolist()
+    assert again.tolist() == Reader(ENCODER).features(new, explanations).tolist()
+
+
+def test_what_stays_in_memory_is_bounded_and_the_oldest_goes_first(
+    checkout: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    own = Reader(ENCODER)
+    monkeypatch.setattr(alignment, "KEPT_BYTES", 2 * own.embed(["owl"])["owl"].tokens.nbytes)
+    own.embed(["tree"])
+    own.embed(["owl"])
+    own.embed(["river"])
+    assert read == ["owl", "tree", "river"]
+    assert list(own.known) == ["owl", "river"]
+    both = own.embed(["tree", "river", "old trees"])  # more than may stay is still given
+    assert list(both) == ["river", "tree", "old trees"]
+    assert read[3:] == ["tree", "old trees"]
+    assert list(own.known) == ["old trees"]
 
 
 # ---- answers -------------------------------------------------------------------------------

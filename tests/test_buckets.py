@@ -74,9 +74,9 @@ def bits(values: Any) -> bytes:
 def test_a_text_has_the_same_vectors_in_any_company(checkout: Path, others: list[str], at: int):
     reader = alignment.reader(ENCODER)
     together = [*dict.fromkeys([*others[:at], TEXTS[0], *others[at:]])]
-    read = reader.embed(together)
+    read = reader.read(together)
     for text in together:
-        alone = reader.embed([text])[text]
+        alone = reader.read([text])[text]
         assert bits(alone.whole) == bits(read[text].whole)
         assert bits(alone.tokens) == bits(read[text].tokens)
 
@@ -161,7 +161,7 @@ def test_the_batches_of_one_length_are_what_makes_it_so(
     packaged_folder = str(encoder.packaged_folder())
     monkeypatch.setattr(encoder, "source", lambda _: (packaged_folder, None))
     reader = Reader(ENCODER)
-    alone = reader.embed([TEXTS[6]])[TEXTS[6]]
+    alone = reader.read([TEXTS[6]])[TEXTS[6]]
 
     def all_at_once(
         lengths: Sequence[int], batch_size: int, step: int = 4
@@ -170,7 +170,7 @@ def test_the_batches_of_one_length_are_what_makes_it_so(
 
     rule: Callable[..., Any] = buckets.batches
     monkeypatch.setattr(buckets, "batches", all_at_once)
-    mixed = reader.embed(TEXTS)[TEXTS[6]]
+    mixed = reader.read(TEXTS)[TEXTS[6]]
     monkeypatch.setattr(buckets, "batches", rule)
     assert np.allclose(alone.whole, mixed.whole, atol=1e-5)
     assert bits(alone.tokens) != bits(mixed.tokens)

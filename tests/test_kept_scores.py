@@ -63,7 +63,7 @@ def save_judge(bias: float = 0.0, **lineage: Any) -> None:
 def reads(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """reads(): how many batches of texts the encoder has read since the last time."""
     save_judge()
-    seen = calls(monkeypatch, alignment.Reader, "embed")
+    seen = calls(monkeypatch, alignment.Reader, "read")
 
     def count() -> int:
         found = len(seen)

@@ -1,7 +1,7 @@
 """C6 and G4: steps of DPO.
 
 Naive: TRL's DPOTrainer as it comes. Strong: no checkpointing, and TRL's own setting that asks
-the reference first. Ours: training.fit_dpo.
+the reference first. Ours: training.fit_dpo, which sorts the pairs of an update by length.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from stages.benches.measure import Case, How, Phase
 from stages.benches.training_steps import Plan, Row, body_of, case_of, settings, trl_arguments
 from stages.runtime.tuning import training
 
-C6 = Plan(shapes.DECODER_7M, 64, 4, (60, 160), (20, 120), 1.5)
+C6 = Plan(shapes.DECODER_7M, 64, 4, (60, 160), (20, 120), 1.5, at_once=1)
 G4 = Plan(shapes.LLAMA3_8B, 160, 8, (512, 512), (256, 256), 1.0, 0.4)
 SCIENCE: dict[str, Any] = {"beta": 0.1, "loss_type": ["sigmoid"], "logging_steps": 1}
 
@@ -36,7 +36,7 @@ def dpo_case(plan: Plan, how: How) -> Case:
     tokenizer, rows = shapes.tokenizer_of(plan.size), pairs_of(plan, how.seed)
 
     def ours(policy: Any) -> Any:
-        given = settings(plan, False), shapes.backbone(how), how.seed
+        given = settings(plan, False, plan.at_once), shapes.backbone(how), how.seed
         return training.fit_dpo(policy, tokenizer, rows, *given, **SCIENCE)
 
     def trl(policy: Any, is_checkpointing: bool, **given: Any) -> Any:

@@ -26,7 +26,7 @@ C4 = Plan(6, 384, 1536, 22000, 500, 1, 0.4, (8, 60), 2)
 
 def distinct_once(reader: alignment.Reader, pairs: Sequence[Texts]) -> np.ndarray:
     """Agreement (n, 7) of each pair, each distinct text read once: ours."""
-    read = reader.embed(sorted({text for pair in pairs for text in pair}))
+    read = reader.read(sorted({text for pair in pairs for text in pair}))
     with heads.one_thread():
         return np.array([agreement.agreement(read[b], read[a]) for a, b in pairs])
 

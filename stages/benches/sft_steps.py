@@ -1,7 +1,8 @@
 """C7: steps of SFT on rows of very different length.
 
-Naive: TRL's SFTTrainer as it comes. Strong: no checkpointing. Ours: training.fit_sft. Beside
-them batches of rows of like length, which are other batches and so have other losses.
+Naive: TRL's SFTTrainer as it comes. Strong: no checkpointing. Ours: training.fit_sft, which
+sorts the rows of an update by length and reads a few at once. Beside them updates of rows of like
+length, which are other updates and so have other losses.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ from stages.benches.measure import Case, How, Phase
 from stages.benches.training_steps import Plan, Row, body_of, case_of, settings, trl_arguments
 from stages.runtime.tuning import training
 
-C7 = Plan(shapes.DECODER_7M, 200, 8, (20, 60), (10, 400), 1.0)
+C7 = Plan(shapes.DECODER_7M, 200, 8, (20, 60), (10, 400), 1.0, at_once=2)
 
 
 def texts_of(plan: Plan, seed: int) -> list[Row]:
@@ -35,7 +36,7 @@ def sft_case(plan: Plan, how: How) -> Case:
     tokenizer, rows = shapes.tokenizer_of(plan.size), texts_of(plan, how.seed)
 
     def ours(policy: Any) -> Any:
-        given = settings(plan, False), shapes.backbone(how), how.seed
+        given = settings(plan, False, plan.at_once), shapes.backbone(how), how.seed
         return training.fit_sft(policy, tokenizer, rows, [], *given, logging_steps=1)
 
     def trl(policy: Any, is_checkpointing: bool, **more: Any) -> Any:

@@ -35,9 +35,10 @@ class Plan:
     text_tokens: tuple[int, int]
     wanted: float  # target: times as fast as the naive way
     limit_wanted: float | None = None  # target: share of the limit
+    at_once: int | None = None  # rows that ours reads together, of an update of batch_size
 
 
-SMALL = Plan(shapes.TINY, 12, 4, (5, 9), (3, 12), 1.0)
+SMALL = Plan(shapes.TINY, 12, 4, (5, 9), (3, 12), 1.0, at_once=2)
 
 
 @dataclass
@@ -51,13 +52,13 @@ class Trained:
     peak_gib: float | None = None
 
 
-def settings(plan: Plan, is_checkpointing: bool) -> Training:
-    """One pass over the rows."""
+def settings(plan: Plan, is_checkpointing: bool, at_once: int | None = None) -> Training:
+    """One pass over the rows, in updates of plan.batch_size."""
     return Training(
         learning_rate=1e-3,
         epochs=1,
-        batch_size=plan.batch_size,
-        accumulation_steps=1,
+        batch_size=at_once or plan.batch_size,
+        accumulation_steps=plan.batch_size // (at_once or plan.batch_size),
         warmup_frac=0.0,
         gradient_checkpointing=is_checkpointing,
     )

@@ -25,7 +25,8 @@ from stages.runtime.loading import checkpoints
 from stages.runtime.loading.profile import Encoder
 
 Claim = tuple[str, ...]  # stages/pure/claims.py: hypothesis, option, stem, other options
-BLOCK = 512  # pairs whose texts are in memory together
+BLOCK = 512  # pairs whose texts are read together
+KEPT_BYTES = 2**29  # of vectors that stay in memory: scorers ask about the same texts in turn
 HEAD = "head.safetensors"
 
 
@@ -70,10 +71,11 @@ class Scorer:
 
 
 class Reader:
-    """A loaded encoder. It keeps the features of each pair: both scorers ask for the same."""
+    """A loaded encoder. It keeps the features of each pair, and the texts that it read last."""
 
     def __init__(self, how: Encoder):
         self.how, self.rows = how, dict[tuple[Claim, str], np.ndarray]()
+        self.known = dict[str, Vectors]()  # the last asked for stands last
         self.model, self.tokenizer = encoder.load(how)
 
     def features(self, claims: list[Claim], explanations: list[str]) -> np.ndarray:
@@ -93,10 +95,22 @@ class Reader:
         return np.array([self.rows[pair] for pair in pairs]).reshape(-1, width)
 
     def embed(self, texts: list[str]) -> dict[str, Vectors]:
+        """Vectors of each text, read now or known from before: the same bits in any company."""
+        found = {text: self.known.pop(text) for text in texts if text in self.known}
+        if new := [text for text in texts if text not in found]:
+            found |= self.read(new)
+        self.known |= found
+        spare = sum(vectors.tokens.nbytes for vectors in self.known.values()) - KEPT_BYTES
+        while spare > 0:
+            oldest = next(iter(self.known))
+            spare -= self.known.pop(oldest).tokens.nbytes
+        return found
+
+    def read(self, texts: list[str]) -> dict[str, Vectors]:
         """Vectors of each text; one of more than `max_length` tokens is read in windows.
 
         The windows' tokens stand side by side, so that a claim finds its nearest token in
-        whichever window holds it. The vectors of a text are the same bits in any company.
+        whichever window holds it.
         """
         import torch
         from torch.nn.functional import normalize

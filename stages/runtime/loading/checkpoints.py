@@ -210,7 +210,7 @@ def check_weights(path: Path) -> None:
     from safetensors.torch import load_file
 
     tensors = load_file(str(path))
-    if missing := [name for name, tensor in tensors.items() if not tensor.numel()]:
+    if missing := sorted(name for name, tensor in tensors.items() if not tensor.numel()):
         raise InputError(f"{path}: {missing[0]} is empty. Save it where the weights are whole.")
     if not tensors or all(not tensor.any() for tensor in tensors.values()):
         raise InputError(f"{path}: every weight is zero. The training changed nothing.")

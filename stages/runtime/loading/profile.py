@@ -34,8 +34,8 @@ class Training:
 
     learning_rate: float
     epochs: float
-    batch_size: int  # rows per process and step
-    accumulation_steps: int
+    batch_size: int  # rows read at once, by each process
+    accumulation_steps: int  # such batches per update; its rows are sorted by length
     warmup_frac: float
     gradient_checkpointing: bool
 

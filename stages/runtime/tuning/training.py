@@ -1,4 +1,8 @@
-"""What the trainings share: arguments, datasets and logs."""
+"""What the trainings share: arguments, datasets and logs.
+
+An update learns from batch_size * accumulation_steps rows of each process, drawn by the seed
+and sorted by length: small batches of like rows are read with less padding.
+"""
 
 import sys
 import tempfile
@@ -8,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from stages.runtime.loading.profile import Model, Training
-from stages.runtime.tuning import distributed, fitting, reference
+from stages.runtime.tuning import distributed, fitting, length_groups, reference
 
 
 def arguments(
@@ -111,6 +115,7 @@ def fit_sft(
         eval_dataset=Dataset.from_list(validation) if validation else None,
         processing_class=tokenizer,
     )
+    length_groups.sort_updates(trainer, [len(row["input_ids"]) for row in rows])
     with scoring_labels_only():
         log = fitting.fit("sft", trainer, kept)
     distributed.leave(trainer, policy)
@@ -152,6 +157,7 @@ def fit_dpo(
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
+    length_groups.sort_updates(trainer, [reference.length(row) for row in rows])
     with scoring_labels_only():
         if not distributed.is_rank():
             reference.ask_once(trainer, fitting.remembered(kept).get("reference"))
@@ -205,6 +211,7 @@ def fit_regressor(
         data_collator=partial(collate, tokenizer),
         processing_class=tokenizer,
     )
+    length_groups.sort_updates(trainer, [len(row["input_ids"]) for row in rows])
     log = fitting.fit("verifier", trainer, kept)
     distributed.leave(trainer, regressor)
     return tidy(log)
