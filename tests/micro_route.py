@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from stages.benches.incremental import set_values
-from tests.imports import ROOT
+from stages.benches.workspace import copy_of_the_working_tree, set_values
 
 # file -> dotted key -> value. A key that is not there is an error: the run would not be small.
 CHECKS = ["partial_spearman_corr", "pair_accuracy_frac", "swap_spearman_drop_corr"]
@@ -95,25 +94,6 @@ def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
     )
-
-
-def copy_of_the_working_tree(target: Path) -> Path:
-    """A repository with one commit: what Git holds here, and what it would add."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    person = ("-c", "user.name=route", "-c", "user.email=route@localhost")
-    for arguments in (
-        ("init", "--quiet"),
-        ("add", "--all"),
-        (*person, "commit", "--quiet", "-m", "x"),
-    ):
-        done = run(target, "git", *arguments)
-        assert done.returncode == 0, done.stderr
-    return target
 
 
 def build(copy: Path, store: Path) -> None:

@@ -4,9 +4,11 @@ Each stage is killed by SIGKILL, with all its children, at moments drawn over it
 `make test`, twenty times in `make faults`. Before each start its outputs are removed, as DVC
 does. Checked at each kill: what is there is complete, and equal to that of a run that was never
 disturbed and began with an empty store. Checked at each start: no row that was kept is computed
-again, so the work that is lost is that of the batch in the making.
+again, so the work that is lost is that of the batch in the making. Of a training that had written
+a checkpoint, the work of the last interval is lost, and no more.
 """
 
+import json
 import os
 import random
 import shutil
@@ -22,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from stages.benches.incremental import set_values
+from stages.benches.workspace import set_values
 from stages.runtime.loading.digests import dvc_md5
 from tests.micro_route import environment
 from tests.pipeline import stages
@@ -32,9 +34,12 @@ pytestmark = pytest.mark.route
 
 # What `make faults` kills often. The others are killed once.
 OFTEN = ["sample_candidates", "score_candidates", "train_sft", "train_dpo"]
+TRAININGS = ["train_sft", "train_dpo"]
 ONCE = ["prepare_base", "train_verifier@reward", "train_students", "explain_test@dpo"]
 ONCE += ["explain_test_ilearner", "validate", "repeat_training", "evaluate"]
 LIMIT = 300.0  # seconds of one run; none takes nearly as long
+INTERVAL = 0.5  # seconds between checkpoints: these trainings are too short for the usual 20
+SLACK = 5.0  # seconds of an update, and of writing a checkpoint, on a busy machine
 # Larger than the micro route, so that most moments fall into the work and not before it.
 LONGER: dict[str, dict[str, Any]] = {
     "params.yaml": {
@@ -109,6 +114,20 @@ class Victim:
         assert process.returncode == 0
         return False
 
+    def kept_since(self, moment: float) -> float | None:
+        """When the newest checkpoint after `moment` was complete (seconds of the epoch).
+
+        None if there is none, or if it is of a training that was done.
+        """
+        manifests = (self.store / "checkpoints").glob("*/checkpoint-*/manifest.json")
+        later = [path for path in manifests if path.stat().st_mtime > moment]
+        if not later:
+            return None
+        newest = max(later, key=lambda path: path.stat().st_mtime)
+        state = json.loads((newest.parent / "trainer_state.json").read_text(encoding="utf-8"))
+        is_done = state["global_step"] >= state["max_steps"]
+        return None if is_done else newest.stat().st_mtime
+
     def rows(self) -> dict[str, tuple[int, int]]:
         """By kind: rows that are kept, and rows that were asked for and not there."""
         file = self.store / "rows.sqlite"
@@ -130,6 +149,11 @@ def copy(micro_route: Path) -> Path:
     """The route, whose stages then take longer."""
     for file, changes in LONGER.items():
         set_values(micro_route / file, changes)
+    code = micro_route / "stages/runtime/resume.py"
+    usual, often = "\nSECONDS = 20.0 ", f"\nSECONDS = {INTERVAL} "
+    text = code.read_text(encoding="utf-8")
+    assert usual in text
+    code.write_text(text.replace(usual, often), encoding="utf-8")
     return micro_route
 
 
@@ -167,10 +191,13 @@ def kill_often(copy: Path, stage: str, stores: Iterator[Path], kills: int) -> No
     rows = {kind: kept for kind, (kept, _) in undisturbed.rows().items()}
     moments = random.Random(stage)
     victim, done = Victim(copy, stage, next(stores)), 0
+    lost: list[float] = []  # seconds since the newest checkpoint, of trainings that had one
     while done < kills:
-        before = victim.rows()
+        before, began = victim.rows(), time.time()
         if victim.kill_after(moments.uniform(0.2, 0.95) * seconds):
             done += 1
+            if stage in TRAININGS and (kept := victim.kept_since(began)):
+                lost.append(time.time() - kept)
             check_remains(victim, whole)
             check_nothing_twice(before, victim.rows(), rows)
         else:  # so much was kept that it ended before: begin anew
@@ -180,6 +207,8 @@ def kill_often(copy: Path, stage: str, stores: Iterator[Path], kills: int) -> No
     assert victim.finish()[0] == whole
     check_nothing_twice(before, victim.rows(), rows)
     assert {kind: kept for kind, (kept, _) in victim.rows().items()} == rows
+    assert max(lost, default=0.0) <= INTERVAL + SLACK
+    assert lost or kills < 10 or stage not in TRAININGS, "no kill met a training with a checkpoint"
 
 
 @pytest.mark.parametrize("stage", OFTEN)

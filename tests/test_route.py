@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.benches.incremental import set_values
+from stages.benches.workspace import set_values
 from tests.imports import DATA_CODE, FIRST_PARTY
 from tests.micro_route import SMALL, run
 from tests.pipeline import stages
