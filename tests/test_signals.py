@@ -90,8 +90,9 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def started(repository: Path) -> Iterator[Callable[..., Process]]:
     """started("python", "slow.py", LINES=3): a process; what still runs at the end is killed."""
     processes: list[Process] = []
-    # where the tests run in the background of a shell, they and their children ignore Ctrl-C
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # where the tests run in the background or under nohup, they and their children ignore these
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
 
     def start(*command: str, **environment: object) -> Process:
         given = os.environ | {name: str(value) for name, value in environment.items()}
@@ -100,7 +101,8 @@ def started(repository: Path) -> Iterator[Callable[..., Process]]:
         return processes[-1]
 
     yield start
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     for process in processes:
         process.kill()
         process.communicate()
