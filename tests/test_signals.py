@@ -91,8 +91,8 @@ def started(repository: Path) -> Iterator[Callable[..., Process]]:
     """started("python", "slow.py", LINES=3): a process; what still runs at the end is killed."""
     processes: list[Process] = []
     # where the tests run in the background or under nohup, they and their children ignore these
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    numbers = (signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
 
     def start(*command: str, **environment: object) -> Process:
         given = os.environ | {name: str(value) for name, value in environment.items()}
