@@ -1,7 +1,8 @@
-"""Candidates and negatives that are in no pair, each with its reason."""
+"""Candidates, negatives and synthetic texts that are in no pair, each with its reason."""
 
 import pandera.pandas as pa
 
+from schemas import synthetic
 from schemas.base import Table
 
 REASONS = [
@@ -16,15 +17,19 @@ REASONS = [
     "duplicate_text",  # the same text of the question is in a pair
     "not_drawn",  # in a pair of its question, which the draw of max_pairs left out
     "over_limit",  # far enough, but the strategy took other pairs of the question
+    *synthetic.REASONS,  # there is no such text, or it was not scored
 ]
 
 
 class Drops(Table):
-    """Grain: one row per candidate or negative in no pair. Written by build_preferences."""
+    """Grain: one row per candidate, negative or synthetic text in no pair.
+
+    Written by build_preferences.
+    """
 
     question_id: str
     candidate_index: int = pa.Field(ge=0)
-    origin: str = pa.Field(isin=["sft", "student", "negative"])
+    origin: str = pa.Field(isin=["sft", "student", synthetic.ORIGIN, "negative"])
     reason: str = pa.Field(isin=REASONS)
 
     class Config:

@@ -15,7 +15,7 @@ class Evaluations(Table):
     """
 
     policy: str = pa.Field(isin=POLICIES)
-    training_seed: int  # -1 for a student's text
+    training_seed: int  # -1 for a student's text and an API's
     question_id: str
     cluster_id: str
     course: str

@@ -19,7 +19,7 @@ class PolicyMeans(Table):
     course: str  # "all" or a course
     metric: str
     role: str = pa.Field(isin=ROLES)
-    seeds_n: int = pa.Field(ge=1)  # trainings; 1 for students' texts too
+    seeds_n: int = pa.Field(ge=1)  # trainings; 1 for students' texts and an API's too
     questions_n: int = pa.Field(ge=0)  # with a value
     clusters_n: int = pa.Field(ge=0)
     null_n: int = pa.Field(ge=0)  # explanations without a value, in no mean

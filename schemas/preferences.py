@@ -5,8 +5,9 @@ import pandera.pandas as pa
 
 from schemas.base import Table
 from schemas.negatives import KINDS
+from schemas.synthetic import FIRST_FLAWED, FLAWED, ORIGIN
 
-ORIGINS = ["sft", "student", "negative"]
+ORIGINS = ["sft", "student", ORIGIN, "negative"]
 
 
 class Preferences(Table):
@@ -18,13 +19,13 @@ class Preferences(Table):
 
     question_id: str
     cluster_id: str
-    chosen_index: int = pa.Field(ge=0, lt=1000)
+    chosen_index: int = pa.Field(ge=0, lt=FIRST_FLAWED)
     rejected_index: int = pa.Field(ge=0)
     chosen: str = pa.Field(str_length={"min_value": 1})
     rejected: str
-    chosen_origin: str = pa.Field(isin=ORIGINS[:2])
+    chosen_origin: str = pa.Field(isin=ORIGINS[:3])
     rejected_origin: str = pa.Field(isin=ORIGINS)
-    negative_kind: str = pa.Field(isin=KINDS, nullable=True)
+    negative_kind: str = pa.Field(isin=KINDS + FLAWED, nullable=True)
     chosen_score: float  # reward less `length_control` of its slope, in the reward's unit
     rejected_score: float
     score_gap: float = pa.Field(gt=0)  # chosen_score - rejected_score

@@ -13,7 +13,8 @@ report; `dvc.yaml` says what each reads and writes.
     train_sft              questions, base        -> models/sft
     sample_candidates      questions, sft         -> candidates
     make_negatives         questions, candidates  -> negatives
-    score_candidates       candidates, negatives  -> scores
+    synthesize             questions, candidates  -> synthetic (empty by default)
+    score_candidates       candidates, negatives, synthetic -> scores
     build_preferences      scores, fitness_reward -> preferences, drops
     audit_preferences      preferences            -> pair_audit
     train_dpo              preferences, sft       -> models/dpo
@@ -22,8 +23,10 @@ report; `dvc.yaml` says what each reads and writes.
     explain_test           questions, one adapter -> explanations_sft, explanations_dpo
     explain_test_student   questions              -> explanations_student
     explain_test_ilearner  questions, sft, verifier_reward -> explanations_ilearner
+    explain_test_api       questions              -> explanations_api (empty by default)
     evaluate               explanations           -> evaluations, policy_means, comparisons,
                                                      seed_comparisons, win_rates
+    judge_test_api         explanations           -> judgements (empty by default)
     report                 all of the above       -> reports/index.html, reports/summary.md
 
 Trainings read questions_taught: the questions without courses that nothing may learn from.

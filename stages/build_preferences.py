@@ -1,7 +1,8 @@
 """Turn scored texts into preference pairs for DPO.
 
-    data/{questions,candidates,negatives,scores}.parquet -> data/preferences.parquet, drops.parquet
-    data/fitness_reward.parquet                             reports/build_preferences.json
+    data/{questions,candidates,negatives,synthetic,scores}.parquet -> data/preferences.parquet,
+    data/fitness_reward.parquet                                     drops.parquet
+                                                                    reports/build_preferences.json
 
 The reward is a formula over scorers (params.yaml: rewards), less what it gives to length. A
 verifier that failed its gate (check_verifier) is left out of it; where nothing remains, the
@@ -26,7 +27,8 @@ from schemas.negatives import Negatives
 from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.scores import Scores
-from stages.pure import pair_rules, pairing, rewards
+from schemas.synthetic import Synthetic
+from stages.pure import pair_rules, pairing, rewards, synthetic_texts
 from stages.pure.sql import query
 from stages.runtime.params import StageParams
 from stages.runtime.run import stage_run, start
@@ -59,9 +61,11 @@ def main() -> None:
         reward, left_out = pair_rules.usable(named, checks)
         if left_out:
             logging.warning(f"build_preferences: {left_out}. Reward: {rewards.formula(reward)}.")
-        tables = questions, run.read(Candidates), run.read(Negatives), run.read(Scores)
-        made = pair_rules.pair(run.params, reward, checks, tables)
-        drops = pairing.drop_texts(made.texts, made.pairs, made.picked, made.rule)
+        synthetic = run.read(Synthetic)
+        texts = synthetic_texts.joined(run.read(Candidates), run.read(Negatives), synthetic)
+        made = pair_rules.pair(run.params, reward, checks, (questions, *texts, run.read(Scores)))
+        paired = pairing.drop_texts(made.texts, made.pairs, made.picked, made.rule)
+        drops = synthetic_texts.below(paired, synthetic_texts.unusable(synthetic))
         check_split(made.pairs, questions)
         run.write(Preferences, made.pairs)
         run.write(Drops, drops)

@@ -1,7 +1,7 @@
 """Stop the run where a training text repeats what is held out.
 
     questions: data/questions{,_taught}.parquet -> data/leakage_questions.parquet
-    texts:     data/{questions,candidates,negatives,scores,preferences}.parquet
+    texts:     data/{questions,candidates,negatives,synthetic,scores,preferences}.parquet
                                       -> data/leakage_texts.parquet
                reports/check_leakage_<item>.json
 
@@ -25,7 +25,8 @@ from schemas.negatives import Negatives
 from schemas.preferences import Preferences
 from schemas.questions import TAUGHT, Questions
 from schemas.scores import Scores
-from stages.pure import leakage
+from schemas.synthetic import Synthetic
+from stages.pure import leakage, synthetic_texts
 from stages.pure.sql import query
 from stages.runtime import similarity
 from stages.runtime.loading.profile import Encoder
@@ -64,7 +65,7 @@ def pairs_of_questions(rows: pd.DataFrame, encoder: Encoder) -> pd.DataFrame:
 def pairs_of_texts(
     rows: pd.DataFrame, tables: dict[str, pd.DataFrame], min_words: int, encoder: Encoder
 ) -> pd.DataFrame:
-    """Each candidate and negative beside the nearest judge and test student's explanation.
+    """Each training text beside the nearest judge and test student's explanation.
 
     Only texts that share words with one of the other side.
     """
@@ -150,7 +151,8 @@ def check_questions(run: Run[Params]) -> None:
 def check_texts(run: Run[Params]) -> None:
     """No text that may train a policy may be, or repeat, a judge or test text."""
     rows = run.read(Questions)
-    tables = {"candidates": run.read(Candidates), "negatives": run.read(Negatives)}
+    made = synthetic_texts.joined(run.read(Candidates), run.read(Negatives), run.read(Synthetic))
+    tables = dict(zip(("candidates", "negatives"), made, strict=True))
     paired = {"scores": run.read(Scores), "preferences": run.read(Preferences)}
     check_splits(tables | paired, rows)
     encoder, words = run.section(Encoder, "encoder"), run.params.min_text_words

@@ -2,7 +2,7 @@
 
     data/questions.parquet                            -> data/evaluations.parquet
     data/explanations_{student,sft,dpo,ilearner,         data/policy_means.parquet
-                       repeats}.parquet                  data/comparisons.parquet
+                       api,repeats}.parquet              data/comparisons.parquet
     models/ of the scorers                               data/seed_comparisons.parquet
                                                          data/win_rates.parquet
                                                          reports/evaluate.json

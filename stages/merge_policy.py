@@ -18,10 +18,15 @@ from schemas.errors import InputError
 from stages.runtime import params
 from stages.runtime.loading import checkpoints
 from stages.runtime.loading.profile import Model
+from stages.runtime.pretraining import base_model
 from stages.runtime.run import start
 
 MODELS = Path("models")
 STAGE = "explain_test"  # whose parameters say what the base is
+ANSWERS = {  # where an answer of our own chat template begins and ends, as transformers reads it
+    "start_anchor": base_model.ASSISTANT,
+    "fields": {"content": {"close": [base_model.EOS], "content": "text"}},
+}
 
 
 def merge(model: Model, policy: str, folder: Path) -> None:
@@ -34,6 +39,9 @@ def merge(model: Model, policy: str, folder: Path) -> None:
     tokenizer = checkpoints.load_tokenizer(model)
     merged = checkpoints.load_policy(model, MODELS / policy).merge_and_unload()
     merged.save_pretrained(str(folder), safe_serialization=True)
+    if tokenizer.chat_template == base_model.TEMPLATE:
+        # without it a server takes that of the architecture, and answers with the prompt
+        tokenizer.response_template = ANSWERS
     tokenizer.save_pretrained(str(folder))
 
 

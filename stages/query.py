@@ -17,6 +17,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from enum import StrEnum
@@ -28,6 +29,7 @@ import typer
 
 from schemas.errors import InputError, nearest
 from stages.runtime import artifacts, sandbox
+from stages.runtime.asking import ledger
 from stages.runtime.run import start
 
 SQL_DIR = Path(__file__).parent / "sql"
@@ -51,6 +53,8 @@ def answer(sql: str, form: Format, rows: int | None) -> str:
     with sandbox.connection() as con:
         made, missing = sandbox.create_views(con, SQL_DIR / "views.sql")
         try:
+            if re.search(r"\bledger\b", sql, re.IGNORECASE):
+                sandbox.add_table(con, "ledger", ledger.table())
             return render(sandbox.ask(con, made, sql), form, rows)
         except duckdb.Error as error:  # some appear only when rows are fetched
             raise InputError(sandbox.explain(error, made, missing)) from error
@@ -189,8 +193,9 @@ def main(
 
     Tables: questions, rejects, candidates, negatives, scores, preferences, drops, texts (where
     each candidate went), explanations (and explanations_POLICY), evaluations, policy_means,
-    comparisons, seed_comparisons, win_rates, predictions_ and fitness_reward and _judge,
-    pair_audit, leakage_questions and _texts, validations, metrics, curves.
+    comparisons, seed_comparisons, win_rates, judgements, predictions_ and fitness_reward and
+    _judge, pair_audit, leakage_questions and _texts, validations, synthetic, metrics, curves; and
+    ledger: what every request to a provider cost, of all checkouts that share the store.
 
     python -m stages.query "select reason, count(*) from drops group by reason"
 

@@ -1,12 +1,12 @@
 """Train again with other seeds, so that a difference can be held against the luck of training.
 
-    data/questions.parquet, questions_taught.parquet -> data/explanations_repeats.parquet
-    data/fitness_reward.parquet, models/base, scorers   reports/repeat_training.json
+    data/questions{,_taught}.parquet, synthetic.parquet -> data/explanations_repeats.parquet
+    data/fitness_reward.parquet, models/base, scorers      reports/repeat_training.json
 
 Each seed takes the steps of train_sft, sample_candidates, make_negatives, score_candidates
 (the scorers of the reward only), build_preferences, train_dpo and explain_test, with the same
-parameters and in one process; base, verifier and judge stay. Only the answers to the test
-questions are kept.
+parameters and in one process; base, verifier, judge and synthetic texts stay. Only the answers to
+the test questions are kept.
 
     dvc repro repeat_training
     dvc exp run -S 'repeat_training.seeds=[14,15,16,17]'
@@ -22,7 +22,8 @@ from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.fitness import Fitness
 from schemas.questions import TAUGHT, Questions
-from stages.pure import pair_rules, rewards, scoring
+from schemas.synthetic import Synthetic
+from stages.pure import pair_rules, rewards, scoring, synthetic_texts
 from stages.pure.negative_table import make_negatives
 from stages.pure.rewards import Reward
 from stages.runtime.loading import checkpoints
@@ -47,6 +48,7 @@ class Fixed:
     """What all seeds share."""
 
     questions: pd.DataFrame
+    synthetic: pd.DataFrame
     checks: pd.DataFrame  # Fitness of the reward verifier
     reward: Reward
     pairing: pair_rules.Settings
@@ -72,6 +74,7 @@ def shared(run: Run[Params]) -> Fixed:
     tokenizer = checkpoints.load_tokenizer(model)
     return Fixed(
         questions,
+        run.read(Synthetic),
         checks,
         reward,
         settings,
@@ -94,10 +97,11 @@ def pairs_of(run: Run[Params], fixed: Fixed, writer: Writer, seed: int) -> pd.Da
     negatives = make_negatives(
         fixed.questions, drawn, run.given["make_negatives"]["negatives_per_question"]
     )
-    texts = scoring.texts_to_score(fixed.questions, drawn, negatives)
+    made = synthetic_texts.joined(drawn, negatives, fixed.synthetic)
+    texts = scoring.texts_to_score(fixed.questions, *made)
     names = {*fixed.reward.scorers, *fixed.pairing.refuse_chosen}
     scores = registry.score(texts, dict.fromkeys(names, "reward"))
-    tables = fixed.questions, drawn, negatives, scores
+    tables = fixed.questions, *made, scores
     return pair_rules.pair(fixed.pairing, fixed.reward, fixed.checks, tables).pairs
 
 

@@ -14,8 +14,10 @@ twice); summary.md shows none.
     python -m stages.report
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from schemas.base import Table
 from schemas.candidates import Candidates
@@ -23,8 +25,9 @@ from schemas.comparisons import Comparisons
 from schemas.drops import Drops
 from schemas.errors import InputError
 from schemas.evaluations import Evaluations
-from schemas.explanations import POLICIES, Explanations
+from schemas.explanations import API, POLICIES, Explanations
 from schemas.fitness import Fitness
+from schemas.judgements import Judgements
 from schemas.leakage import Leakage
 from schemas.pair_audit import PairAudit
 from schemas.policy_means import PolicyMeans
@@ -33,6 +36,7 @@ from schemas.questions import Questions
 from schemas.rejects import Rejects
 from schemas.scores import Scores
 from schemas.seed_comparisons import SeedComparisons
+from schemas.synthetic import Synthetic
 from schemas.win_rates import WinRates
 from stages.pure.page import sections
 from stages.pure.page.made import read_pins
@@ -49,7 +53,7 @@ TABLES: list[tuple[type[Table], str | None]] = [
     *((schema, None) for schema in (Questions, Rejects, Candidates, Scores, Preferences, Drops)),
     *((schema, None) for schema in (PairAudit, Evaluations, PolicyMeans, Comparisons)),
     *((schema, None) for schema in (SeedComparisons, WinRates)),
-    *((Explanations, policy) for policy in POLICIES),
+    *((Explanations, policy) for policy in POLICIES if policy != API),
     *((Fitness, verifier) for verifier in ("reward", "judge")),
     *((Leakage, item) for item in ("questions", "texts")),
 ]
@@ -60,7 +64,13 @@ REPORTS += ["check_verifier_reward", "check_verifier_judge"]
 REPORTS += ["sample_candidates", "make_negatives", "score_candidates", "build_preferences"]
 REPORTS += ["audit_preferences", "check_leakage_texts", "validate", "repeat_training"]
 REPORTS += ["evaluate", *TRAININGS]
-REPORTS += [f"explain_test_{policy}" for policy in POLICIES]
+REPORTS += [f"explain_test_{policy}" for policy in POLICIES if policy != API]
+# stages that ask nobody unless a provider is named; until then the page does not mention them
+ASKING: dict[str, tuple[type[Table], str | None]] = {
+    "explain_test_api": (Explanations, API),
+    "judge_test_api": (Judgements, None),
+    "synthesize": (Synthetic, None),
+}
 REQUIREMENTS = Path("requirements.txt")
 
 
@@ -76,20 +86,27 @@ def collect(run: Run[Params]) -> Material:
     """Read everything there is. Raises InputError if `evaluate` is no declared parameter."""
     if "evaluate" not in run.given:
         raise InputError("dvc.yaml: stage 'report' does not declare the param 'evaluate'. Add it.")
+    asked = [stage for stage in ASKING if is_asked(run.given.get(stage))]
+    tables = [*TABLES, *(ASKING[stage] for stage in asked)]
     paths = [Path("models") / name for name in MODELS]
-    paths += [schema.path(item) for schema, item in TABLES]
+    paths += [schema.path(item) for schema, item in tables]
     return Material(
         tables={
-            schema.path(item).stem: reports.read_table(run, schema, item) for schema, item in TABLES
+            schema.path(item).stem: reports.read_table(run, schema, item) for schema, item in tables
         },
-        reports={stage: reports.read_report(run, stage) for stage in REPORTS},
+        reports={stage: reports.read_report(run, stage) for stage in [*REPORTS, *asked]},
         curves={stage: reports.read_curve(run, stage) for stage in TRAININGS},
-        given=run.given,
+        given={k: v for k, v in run.given.items() if k not in ASKING or k in asked},
         digests={path.as_posix(): reports.digest(run, path) for path in paths},
         pins=pins(run),
         examples=run.params.examples,
         worst_examples=run.params.worst_examples,
     )
+
+
+def is_asked(section: Mapping[str, Any] | None) -> bool:
+    """Whether the section of a stage names a provider."""
+    return section is not None and section["provider"] != "none"
 
 
 def pins(run: Run[Params]) -> dict[str, str]:

@@ -1,13 +1,14 @@
-"""Ask every scorer about every candidate and every negative.
+"""Ask every scorer about every candidate, every negative and every synthetic text.
 
-    data/{questions,candidates,negatives}.parquet    -> data/scores.parquet
-    models/{verifier_reward,verifier_judge,entailment,  reports/score_candidates.json
+    data/{questions,candidates,negatives,synthetic}.parquet -> data/scores.parquet
+    models/{verifier_reward,verifier_judge,entailment,         reports/score_candidates.json
             solver,students}
 
 A scorer has a role. `reward` may select pairs; `heldout` scorers look at the same texts
 and select nothing, so that evaluate can trust them; `diagnostic` ones only describe. A reward
 formula (params.yaml: rewards) that reads a held-out scorer moves it.
-A text that cannot be scored has a null with a reason: a zero would be a verdict.
+A text that cannot be scored has a null with a reason: a zero would be a verdict. Where there are
+synthetic rationales of several options, the verifier is asked which is whose (pure/probe.py).
 
     dvc repro score_candidates
     python -m stages.score_candidates
@@ -15,13 +16,15 @@ A text that cannot be scored has a null with a reason: a zero would be a verdict
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from schemas.candidates import Candidates
 from schemas.negatives import Negatives
 from schemas.questions import Questions
 from schemas.scores import Scores
-from stages.pure import catalogue, scoring
+from schemas.synthetic import Synthetic
+from stages.pure import catalogue, orders, probe, scoring, synthetic_texts
 from stages.runtime.params import StageParams
 from stages.runtime.run import stage_run, start
 from stages.scorers import registry
@@ -46,18 +49,37 @@ def summarize(scores: pd.DataFrame) -> dict[str, float]:
     return numbers
 
 
+def ordered(texts: pd.DataFrame) -> dict[str, float]:
+    """How many texts tell their rater what to do, where there are any."""
+    found = int(texts.explanation.map(orders.has_order).sum())
+    return {"orders_n": found} if found else {}
+
+
+def probed(synthetic: pd.DataFrame, questions: pd.DataFrame) -> dict[str, float]:
+    """Does the verifier know which rationale belongs to which option? Nothing without any."""
+    rows = probe.rationales(synthetic, questions)
+    if rows.empty:
+        return {}
+    trials = scoring.with_rendered(probe.asked(rows))
+    stars = [value.value for value in registry.ask("verifier", trials)]
+    return probe.accuracies(trials, np.array(stars, dtype=float))
+
+
 def main() -> None:
     """Read, compute, write, report."""
     with stage_run("score_candidates", Params) as run:
         roles = run.params.scorers
         catalogue.check_roles(roles, registry.SCORERS)
-        questions, candidates = run.read(Questions), run.read(Candidates)
-        texts = scoring.texts_to_score(questions, candidates, run.read(Negatives))
+        questions, made = run.read(Questions), (run.read(Candidates), run.read(Negatives))
+        synthetic = run.read(Synthetic)
+        texts = scoring.texts_to_score(questions, *synthetic_texts.joined(*made, synthetic))
         run.reads(*registry.folders(roles))
         scores = registry.score(texts, roles)
         run.write(Scores, scores)
         by_kind = scoring.means_by_kind(texts, scores).to_dict("records")
-        run.report(summarize(scores), {"by_kind": by_kind})
+        numbers = summarize(scores) | ordered(texts)
+        numbers |= probed(synthetic, questions) if "verifier" in roles else {}
+        run.report(numbers, {"by_kind": by_kind})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A tiny invented course as tables: every schema once, with nulls where it allows them.
 
 Five questions q1..q5. q1 and q2 are sampled: q1 gives pairs, q2 gives none. q4 and q5 are
-test questions with a student's, an SFT, a DPO and an ILearner explanation each.
+test questions with an explanation of each policy.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from schemas.drops import Drops
 from schemas.evaluations import Evaluations
 from schemas.explanations import POLICIES, Explanations
 from schemas.fitness import Fitness
+from schemas.judgements import Judgements
 from schemas.leakage import Leakage
 from schemas.negatives import Negatives
 from schemas.pair_audit import PairAudit
@@ -25,6 +26,7 @@ from schemas.questions import Questions
 from schemas.rejects import Rejects
 from schemas.scores import Scores
 from schemas.seed_comparisons import SeedComparisons
+from schemas.synthetic import Synthetic
 from schemas.validations import Validations
 from schemas.win_rates import WinRates
 from stages.runtime import artifacts
@@ -77,6 +79,17 @@ def negatives() -> pd.DataFrame:
     return table(Negatives, rows)
 
 
+def synthetic() -> pd.DataFrame:
+    """Of q1 a positive that is used and a malgorithm that is not; of q2 a text that never came."""
+    paid = ("openai gpt-4o", 200, 60, 0.0011)
+    rows = [
+        ("q1", 2000, "reasoned_positive", None, "yes, for a reason", None, *paid),
+        ("q1", 3400, "malgorithm", "B", "no", "too_short", *paid),
+        ("q2", 3000, "inverted_logic", None, None, "refused", *paid),
+    ]
+    return table(Synthetic, rows)
+
+
 def scores() -> pd.DataFrame:
     """On q1 verifier and judge agree, on q2 they contradict each other; one text is unscored."""
     verifier = {("q1", i): float(i + 1) for i in range(4)} | {("q1", 1000): 0.5}
@@ -125,7 +138,7 @@ def explanations(policy: str) -> pd.DataFrame:
     """q4 and q5; ilearner has two rounds, of which the second is final."""
     rows: list[tuple] = []
     for q in (4, 5):
-        seed = -1 if policy == "student" else 13
+        seed = -1 if policy in ("student", "api") else 13
         start = (policy, seed, f"q{q}", f"c{q}")
         if policy == "student":
             rows.append((*start, "none", 0, 0, True, f"student on {q}", 3, True, None))
@@ -144,7 +157,7 @@ def evaluations() -> pd.DataFrame:
         decoding = "none" if policy == "student" else "sampled"
         gain = 1.0 if policy == "dpo" else 0.0
         for q in (4, 5):
-            seed = -1 if policy == "student" else 13
+            seed = -1 if policy in ("student", "api") else 13
             start = (policy, seed, f"q{q}", f"c{q}", "a" if q % 2 else "b", decoding, 0)
             rows.append((*start, "judge", "heldout", q / 2 + gain, None))
             rows.append((*start, "verifier", "reward", 1.0, None))
@@ -233,6 +246,18 @@ def win_rates() -> pd.DataFrame:
     return table(WinRates, rows)
 
 
+def judgements() -> pd.DataFrame:
+    """DPO against SFT: q4 is won in both orders, q5 in one, and the other was not understood."""
+    start, paid = ("dpo", "sft"), ("openai gpt-4o", 300, 50, 0.00125)
+    rows: list[tuple] = [
+        ("q4", "c4", *start, "a_first", "first", None, *paid),
+        ("q4", "c4", *start, "b_first", "second", None, *paid),
+        ("q5", "c5", *start, "a_first", "first", None, *paid),
+        ("q5", "c5", *start, "b_first", None, "unparsed", *paid),
+    ]
+    return table(Judgements, rows)
+
+
 def rejects() -> pd.DataFrame:
     """Two rows of one course, for two reasons."""
     rows = [
@@ -270,6 +295,7 @@ def tables() -> dict[tuple[type[Table], Item], pd.DataFrame]:
         (Rejects, None): rejects(),
         (Candidates, None): candidates(),
         (Negatives, None): negatives(),
+        (Synthetic, None): synthetic(),
         (Scores, None): scores(),
         (Preferences, None): preferences(),
         (Drops, None): drops(),
@@ -281,6 +307,7 @@ def tables() -> dict[tuple[type[Table], Item], pd.DataFrame]:
         (Leakage, "texts"): leakage("negatives"),
         (SeedComparisons, None): seed_comparisons(),
         (WinRates, None): win_rates(),
+        (Judgements, None): judgements(),
         (Validations, None): validations(),
     }
     checked: dict[tuple[type[Table], Item], pd.DataFrame] = {}

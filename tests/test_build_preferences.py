@@ -20,6 +20,7 @@ from schemas.negatives import KINDS, Negatives
 from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.scores import Scores
+from schemas.synthetic import Synthetic
 from stages import build_preferences
 from stages.build_preferences import check_split
 from stages.pure import metrics, pairing
@@ -582,6 +583,7 @@ def stage(tmp_path, monkeypatch):
     artifacts.write(Fitness, fit(True), "reward")
     for schema, frame in zip((Questions, Candidates, Negatives, Scores), course(), strict=True):
         artifacts.write(schema, frame)
+    artifacts.write(Synthetic, invented.table(Synthetic, []))
     return tmp_path
 
 
@@ -595,6 +597,44 @@ def test_the_stage_writes_what_it_announces_and_leaves_its_inputs_alone(stage: P
     pairs = artifacts.read(Preferences)
     assert report["metrics"]["pairs_n"] == len(pairs) == 4
     assert set(artifacts.read(Drops).question_id) == {"q2"}
+
+
+def offered(*rows: tuple[int, str, str, str | None, float | None]) -> None:
+    """Synthetic texts of q1: index, kind, text, reason, stars of the verifier."""
+    texts = [
+        ("q1", i, kind, None, text, why, "openai m", 1, 1, 0.0) for i, kind, text, why, _ in rows
+    ]
+    artifacts.write(Synthetic, invented.table(Synthetic, texts))
+    rated = [("q1", i, "verifier", "reward", s, None) for i, *_, s in rows if s is not None]
+    both = pd.concat([artifacts.read(Scores), invented.table(Scores, rated)], ignore_index=True)
+    artifacts.write(Scores, both)
+
+
+def test_a_correct_text_offered_as_a_negative_is_dropped_and_a_worse_one_is_used(stage: Path):
+    best = float(artifacts.read(Scores).query("question_id == 'q1'").value.max())
+    offered(
+        (3000, "inverted_logic", "it is right after all", None, best + 0.1),
+        (3100, "confused_concept", "it is another thing", None, best - 2.0),
+        (3200, "gibberish", "short", "too_short", None),
+    )
+    build_preferences.main()
+    drops = artifacts.read(Drops).set_index("candidate_index").query("question_id == 'q1'").reason
+    assert drops[3000] == "not_worse"
+    assert drops[3200] == "too_short"
+    kinds = set(artifacts.read(Preferences).negative_kind.dropna())
+    assert 3100 not in drops.index or drops[3100] == "over_limit"
+    assert "inverted_logic" not in kinds
+
+
+def test_a_synthetic_positive_may_be_chosen_and_is_counted(stage: Path):
+    best = float(artifacts.read(Scores).query("question_id == 'q1'").value.max())
+    offered((2000, "reasoned_positive", "a reason that is good", None, best + 1.0))
+    build_preferences.main()
+    pairs = artifacts.read(Preferences)
+    assert (pairs.chosen_index == 2000).any()
+    assert set(pairs.chosen_origin[pairs.chosen_index == 2000]) == {"synthetic"}
+    report = json.loads((stage / "reports/build_preferences.json").read_text())
+    assert report["metrics"]["chosen_synthetic_n"] == (pairs.chosen_index == 2000).sum()
 
 
 def test_the_same_input_gives_the_same_bytes(stage: Path):

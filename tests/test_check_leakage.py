@@ -16,6 +16,7 @@ from schemas.negatives import Negatives
 from schemas.preferences import Preferences
 from schemas.questions import SPLITS, Questions
 from schemas.scores import Scores
+from schemas.synthetic import Synthetic
 from stages import calibrate_leakage, check_leakage
 from stages.check_leakage import Params, check_splits, pairs_of_questions, pairs_of_texts
 from stages.pure import clusters, leakage
@@ -30,7 +31,13 @@ SECTION = yaml.safe_load((ROOT / "params.yaml").read_text())["check_leakage"]
 ENCODER = yaml.safe_load((ROOT / "stages/profiles/tiny.yaml").read_text())["encoder"]
 PARAMS = Params(**SECTION)
 READER = Encoder(**ENCODER)
-TRAINING: tuple[type[Table], ...] = (Candidates, Negatives, Scores, Preferences)
+TRAINING: tuple[type[Table], ...] = (
+    Candidates,
+    Negatives,
+    Synthetic,
+    Scores,
+    Preferences,
+)
 SIMILARITY = yaml.safe_load((ROOT / "params.yaml").read_text())["prepare_questions"]
 PLANTED = "Most of the ATP of a cell is made in the mitochondrion because its inner membrane works"
 

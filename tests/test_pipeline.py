@@ -21,7 +21,13 @@ STAGES = list(stages().values())
 MODULES = sorted({stage.module for stage in STAGES})
 PARAMS: dict[str, dict | None] = yaml.safe_load((ROOT / "params.yaml").read_text())
 PROFILES = sorted((ROOT / "stages/profiles").glob("*.yaml"))
-SHARED = {"profile", "seed", "decoding", "rewards"}  # parameters that belong to no single stage
+SHARED = {
+    "profile",
+    "seed",
+    "decoding",
+    "rewards",
+    "api",
+}  # parameters that belong to no single stage
 
 # Modules beside the stages that a person runs: dvc.yaml does not know them.
 COMMANDS = {"query", "timings", "pin", "tabulate_sweep", "calibrate_leakage", "measure_scorers"}
@@ -63,7 +69,7 @@ PACKAGES = (
     "stages/pure/page",
     *(
         f"stages/runtime/{name}"
-        for name in ("encoding", "loading", "pretraining", "sampling", "tuning")
+        for name in ("asking", "encoding", "loading", "pretraining", "sampling", "tuning")
     ),
 )
 

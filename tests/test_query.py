@@ -76,6 +76,7 @@ def test_explanations_are_those_of_all_policies(checkout: Path):
         "select policy, count(*) as n from explanations group by policy order by n, policy"
     )
     assert [(a["policy"], a["n"]) for a in answers] == [
+        ("api", 2),
         ("student", 2),
         ("dpo", 4),  # of two trainings
         ("ilearner", 4),
@@ -86,7 +87,7 @@ def test_explanations_are_those_of_all_policies(checkout: Path):
 def test_explanations_hold_the_policies_that_exist_and_no_leftover_file(checkout: Path):
     Path("data/explanations_ilearner.parquet").rename("data/explanations_old.parquet")
     policies = rows("select distinct policy from explanations order by policy")
-    assert [p["policy"] for p in policies] == ["dpo", "sft", "student"]
+    assert [p["policy"] for p in policies] == ["api", "dpo", "sft", "student"]
 
 
 def test_metrics_are_in_long_form(checkout: Path):

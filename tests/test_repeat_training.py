@@ -11,6 +11,7 @@ from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.fitness import Fitness
 from schemas.questions import TAUGHT, Questions
+from schemas.synthetic import Synthetic
 from stages import (
     build_preferences,
     explain_test,
@@ -98,6 +99,7 @@ Repeat = Callable[..., Recorded]
 def repeat(checkout: Path, run_stage: Stage) -> Repeat:
     """repeat(seeds, section={...}): the stage, with a verifier that is fit to rank."""
     artifacts.write(Fitness, fitness(is_met=True), "reward")
+    artifacts.write(Synthetic, invented.table(Synthetic, []))
 
     def run(seeds: list[int], **changed: Any) -> Recorded:
         return run_stage(
@@ -138,7 +140,7 @@ def test_each_seed_gives_answers_of_both_policies_in_both_decodings(repeat: Repe
     }
     assert reported("repeat_training")["seeds_n"] == 3
     models = {checkpoints.BASE_DIR, *registry.folders(registry.SCORERS)}
-    tables = {Questions.path(), Questions.path(TAUGHT), Fitness.path("reward")}
+    tables = {Questions.path(), Questions.path(TAUGHT), Fitness.path("reward"), Synthetic.path()}
     assert tables | models == {*recorded.inputs}
     assert Explanations.path("repeats") in recorded.outputs
     # the training differs and not only the draw

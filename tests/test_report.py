@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import pytest
 import yaml
 
 from schemas.errors import InputError
+from schemas.explanations import Explanations
+from schemas.judgements import Judgements
 from schemas.preferences import Preferences
+from schemas.synthetic import KINDS
 from stages import report
 from stages.pure.page import (
     audit,
@@ -30,6 +34,7 @@ from stages.pure.page import (
     rewards,
     sections,
     seeds,
+    synthetic,
     texts,
     training,
     trust,
@@ -38,7 +43,7 @@ from stages.pure.page import (
 )
 from stages.pure.page.material import Material
 from stages.pure.page.views import Figure, Findings, Missing, Part, Section, Table, gaps
-from stages.runtime import params, tracking
+from stages.runtime import artifacts, params, tracking
 from tests import invented
 from tests.imports import ROOT
 from tests.pipeline import stages
@@ -605,7 +610,7 @@ def test_examples_are_drawn_by_digest_whatever_the_order_of_the_rows():
     assert sorted("abc", key=texts.digest) == ["c", "b", "a"]  # sha256: ca97, 3e23, 2e7d
     assert len(texts.drawn(material(examples=1)).examples) == 1
     who = [name for name, _, _ in some[0].texts]
-    assert who == ["Students", "SFT", "ILearner", "DPO"]
+    assert who == ["Students", "SFT", "ILearner", "DPO", "API model"]
     assert dict((name, text) for name, text, _ in some[0].texts)["ILearner"].startswith("second")
     assert some[0].texts[3][2] == f"judge {wording.number(invented_judge(some[0].stem), 'stars')}"
 
@@ -699,7 +704,7 @@ def test_a_plot_shows_columns_of_its_log_that_share_an_axis(title: str):
     assert any(set(columns) <= set(panel) for panel in training.PANELS.values())
 
 
-def with_reports(**found: dict[str, Any]) -> Material:
+def with_reports(**found: dict[str, Any] | str) -> Material:
     return material(reports=dict.fromkeys(report.REPORTS, ABSENT) | found)
 
 
@@ -1082,7 +1087,7 @@ def test_of_several_trainings_the_first_is_shown_with_its_own_values():
     judged = pd.concat([judged.assign(training_seed=13), later])
     changed = tables() | {"explanations_dpo": both, "evaluations": judged}
     (example,) = texts.worst(material(tables=changed)).examples
-    assert example.texts[-1] == ("DPO", "dpo on 4", "judge 3.00")
+    assert example.texts[3] == ("DPO", "dpo on 4", "judge 3.00")
 
 
 # ---- 5 what was dropped, and 6 how it was made ---------------------------------------------
@@ -1100,12 +1105,12 @@ def test_what_has_no_score_is_counted_by_reason():
 def test_explanations_without_a_value_are_counted_by_reason_and_policy():
     # one student's text has no judge value
     table = data.null_table(invented.evaluations())
-    assert [*table.head] == ["Metric: reason", "Students", "SFT", "ILearner", "DPO"]
+    assert [*table.head] == ["Metric: reason", "Students", "SFT", "ILearner", "DPO", "API model"]
     assert [(name, [c.text for c in values]) for name, values in table.rows] == [
-        ("Judge (stars): too long", ["1", "0", "0", "0"])
+        ("Judge (stars): too long", ["1", "0", "0", "0", "0"])
     ]
     whole = data.null_table(invented.evaluations().dropna(subset="value"))
-    assert [c.text for c in whole.rows[0][1]] == ["0", "0", "0", "0"]
+    assert [c.text for c in whole.rows[0][1]] == ["0", "0", "0", "0", "0"]
 
 
 def test_versions_are_the_pins_that_the_project_asks_for_by_name():
@@ -1171,6 +1176,77 @@ def test_ids_differ_between_the_figures_of_a_page():
     assert set(used) <= set(ids[0])
 
 
+# ---- models of somebody else ---------------------------------------------------------------
+
+ANSWERED = {"questions_n": 4, "answered_n": 2, "refused_n": 2, "kept_back_n": 1, "cost_usd": 0.0123}
+JUDGED = {"wins_n": 5, "ties_n": 3, "losses_n": 2, "win_frac": 0.65, "win_low_frac": 0.5}
+JUDGED |= {"win_high_frac": 0.8, "decided_n": 8, "position_bias_frac": 0.25, "unparsed_n": 7}
+JUDGED |= {"agreement_n": 0}
+
+
+def with_apis() -> Material:
+    explained = {"metrics": ANSWERED, "details": {"model": "openai gpt-4o"}}
+    details = {"model": "anthropic claude-haiku-4-5", "policies": ["dpo", "sft"]}
+    judged = {"metrics": JUDGED, "details": details}
+    against = pd.DataFrame([comparison(), comparison(policy_b="api", questions_n=2)])
+    shown = with_reports(explain_test_api=explained, judge_test_api=judged)
+    return replace(shown, tables={**shown.tables, "comparisons": against})
+
+
+def test_an_api_is_not_on_the_page_unless_it_was_asked():
+    parts = parts_of(material())
+    assert not [name for name in parts if "judge that reads both" in name]
+    headline = parts["Headline"]
+    assert not [t for t in (*headline.tables, *headline.folded) if "API" in repr(t)]
+
+
+def test_an_api_stands_in_the_headline_with_its_name_and_what_it_did_not_answer():
+    headline = parts_of(with_apis())["Headline"]
+    tables = {t.title: t for t in headline.tables if isinstance(t, Table)}
+    assert "over 2 questions" in tables["DPO minus API model"].caption
+    assert [(name, values[0].text) for name, values in tables["API model"].rows] == [
+        ("Name", "openai gpt-4o"),
+        ("Questions asked", "4"),
+        ("with an answer", "2"),
+        ("without: refused", "2"),
+        ("Questions not asked: personal data in an option", "1"),
+        ("Cost", "0.0123 dollars"),
+    ]
+    assert "DPO against API model" in [found.title for found in headline.findings]
+    assert "openai gpt-4o" in sections.summary(with_apis())
+
+
+def test_a_judge_of_pairs_is_told_in_rates_and_what_they_hang_on():
+    part = parts_of(with_apis())["By a judge that reads both texts"]
+    (table,) = part.tables
+    assert isinstance(table, Table)
+    assert [(name, values[0].text, values[0].note) for name, values in table.rows] == [
+        ("Judge", "anthropic claude-haiku-4-5", ""),
+        ("DPO wins / tie / SFT wins", "5 / 3 / 2", ""),
+        ("Win rate", "65\u00a0%", "50 to 80\u00a0%"),
+        ("Win rate at equal length", "–", ""),
+        ("Verdict follows the place", "25\u00a0%", "of 8 decided in both orders"),
+        ("Agrees with the held-out judge", "–", "of 0 decided by both judges"),
+        ("Without a verdict: unparsed", "7", ""),
+    ]
+
+
+def test_an_api_without_a_report_is_a_gap():
+    shown = with_reports(explain_test_api=ABSENT, judge_test_api=ABSENT)
+    found = {item.what for item in gaps(sections.sections(shown))}
+    assert {"API model", "Judge of pairs"} <= found
+
+
+def test_the_means_say_on_how_many_questions_an_api_stands():
+    row = dict(zip(invented.policy_means().columns, invented.policy_means().iloc[0], strict=True))
+    both = [
+        row | {"metric": "words", "policy": p, "questions_n": n}
+        for p, n in (("dpo", 9), ("api", 7))
+    ]
+    assert "API model: over 7 of 9 questions" in means.policy_table(pd.DataFrame(both), []).caption
+    assert "API" not in means.policy_table(pd.DataFrame(both[:1]), []).caption
+
+
 # ---- the stage -----------------------------------------------------------------------------
 
 
@@ -1202,6 +1278,38 @@ def test_the_stage_writes_the_page_and_the_same_bytes_again(workplace: Path):
     assert json.loads(first[2])["metrics"]["examples_n"] == 4  # two drawn, one worst, one disputed
 
 
+APIS = ["explain_test_api", "judge_test_api"]
+
+
+def section_of(provider: str) -> dict[str, Any]:
+    return {"provider": provider, "model": "gpt-4o"}
+
+
+def test_a_stage_that_asked_nobody_leaves_the_page_as_it_was(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    names = ["reports/index.html", "reports/summary.md", "reports/report.json"]
+    artifacts.write(Explanations, artifacts.empty(Explanations), "api")
+    artifacts.write(Judgements, artifacts.empty(Judgements))
+    pages = []
+    for provider in (None, "none", "openai"):
+        asked = dict.fromkeys(APIS, section_of(provider)) if provider else {}
+        monkeypatch.setattr(params, "declared", lambda name, more=asked: GIVEN | more)
+        for stage in APIS:
+            body = {"metrics": {"questions_n": 0}}
+            (workplace / f"reports/{stage}.json").write_text(json.dumps(body))
+        if provider == "openai":
+            judged = {"metrics": {}, "details": {"model": "m", "policies": ["dpo", "sft"]}}
+            (workplace / "reports/judge_test_api.json").write_text(json.dumps(judged))
+        report.main()
+        pages.append([(workplace / name).read_bytes() for name in names])
+    assert pages[0] == pages[1]
+    told = pages[2][0].decode()
+    assert "data/judgements.parquet" in told
+    assert "explain_test_api.provider" in told
+    assert "data/judgements.parquet" not in pages[0][0].decode()
+
+
 def test_a_table_that_breaks_its_contract_is_no_excuse(workplace: Path):
     broken = invented.preferences().assign(score_gap=-1.0)
     broken.to_parquet(Preferences.path(), index=False)
@@ -1229,3 +1337,38 @@ def test_the_headline_must_be_a_declared_parameter(
     monkeypatch.setattr(params, "declared", lambda name: {"report": GIVEN["report"]})
     with pytest.raises(InputError, match="'evaluate'"):
         report.main()
+
+
+# ---- synthetic texts -----------------------------------------------------------------------
+
+BOUGHT = {f"{kind}{end}_n": 0 for kind in KINDS for end in ("", "_used")}
+BOUGHT |= {"reasoned_positive_n": 40, "reasoned_positive_used_n": 21, "malgorithm_n": 9}
+BOUGHT |= {"too_short_n": 5, "refused_n": 1, "masked_email_n": 3}
+
+
+def test_what_was_bought_is_on_the_page_with_its_cost_and_what_the_verifier_knows():
+    probe = {"aia_options_n": 20, "aia_frac": 0.9, "aia_chance_frac": 0.25, "mia_options_n": 0}
+    made_of = {
+        "synthesize": {"metrics": BOUGHT | {"cost_usd": 1.25}},
+        "score_candidates": {"metrics": probe},
+    }
+    (part,) = synthetic.bought(material(reports=made_of))
+    kinds, reasons, knows = part.tables
+    assert isinstance(kinds, Table)
+    assert isinstance(reasons, Table)
+    assert isinstance(knows, Table)
+    assert [name for name, _ in kinds.rows] == ["reasoned positive", "malgorithm"]
+    assert [[cell.text for cell in row] for _, row in kinds.rows] == [["40", "21"], ["9", "0"]]
+    assert "1.2500 dollars" in kinds.caption
+    assert "3 email" in kinds.caption
+    assert {name for name, _ in reasons.rows} == {"too short", "refused"}
+    shown = {name: [cell.text for cell in row] for name, row in knows.rows}
+    assert shown["rationale of the key"] == ["90\u00a0%", "25\u00a0%", "20"]
+    assert shown["rationale of a wrong option"] == ["–", "–", "0"]
+
+
+def test_without_a_provider_nothing_of_it_is_on_the_page():
+    assert synthetic.bought(material()) == []
+    whole = material(reports=dict.fromkeys([*report.REPORTS, "synthesize"], ABSENT))
+    (part,) = synthetic.bought(whole)
+    assert part.tables == [Missing(synthetic.TITLE, ABSENT)]

@@ -13,6 +13,7 @@ from schemas.errors import InputError
 from schemas.negatives import Negatives
 from schemas.questions import Questions
 from schemas.scores import Scores
+from schemas.synthetic import Synthetic
 from stages import score_candidates as stage
 from stages.pure import scoring
 from stages.pure.prompts import declarative, render_prompt
@@ -220,6 +221,7 @@ def test_the_stage_writes_scores_and_a_report_and_again_the_same_bytes(tmp_path,
     artifacts.write(Questions, invented.questions())
     artifacts.write(Candidates, invented.candidates())
     artifacts.write(Negatives, invented.negatives())
+    artifacts.write(Synthetic, invented.table(Synthetic, []))
     written = []
     for _ in range(2):
         stage.main()

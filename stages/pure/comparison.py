@@ -18,6 +18,7 @@ PAIRS = [
     ("ilearner", "sft"),
     ("sft", "student"),
     ("dpo", "student"),
+    ("dpo", "api"),
 ]
 DECODINGS = ["sampled", "greedy"]
 ALL = "all"  # the course that stands for every course
@@ -69,8 +70,10 @@ def paired(means: pd.DataFrame, a: str, b: str, decoding: str) -> pd.DataFrame:
     """Rows of question_means of two policies side by side: value_a, value_b, one per training.
 
     A student's text was neither decoded nor trained, so it stands beside every decoding and
-    training; two trained policies share their trainings. A question without a value on one
-    side of one training has NaN in all: all trainings answer the same questions.
+    training, and an API's answer beside every training; two trained policies share their
+    trainings. Only questions that both have a text of are paired: an API may leave some
+    unanswered. A question without a value on one side of one training has NaN in all: all
+    trainings answer the same questions.
     """
     first, second = (of_policy(means, policy, decoding) for policy in (a, b))
     keys = [*GROUP, "question_id", "cluster_id"]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from stages.pure.orders import without_orders
 from stages.pure.prompts import key_text, options
 
 RIGHT, WRONG = "correct", "wrong"
@@ -18,9 +19,10 @@ def mark_options(question: Mapping[Any, Any], text: str) -> str:
     """`text` with each option of the question in it replaced: the key by RIGHT, others by WRONG.
 
     Whole words in any case; the longest option first, so that "iron oxide" is not "iron", and
-    the key before a distractor that differs from it in case alone.
-    question: a row of `questions`. Text that names no option stays as it is.
+    the key before a distractor that differs from it in case alone. Orders to a rater are left out
+    (pure/orders.py). question: a row of `questions`. Other text stays as it is.
     """
+    text = without_orders(text)
     key = key_text(question)
     given = {option for option in options(question) if option.strip()}
     named = sorted(given, key=lambda option: (-len(option), option != key, option))

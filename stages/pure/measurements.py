@@ -119,9 +119,13 @@ def generated(texts: pd.DataFrame, values: pd.Series) -> list[Value]:
 
 
 def endings(texts: pd.DataFrame) -> dict[str, list[Value]]:
-    """How each text ended, name -> (n,)."""
+    """How each text ended, name -> (n,). An API counts in tokens of its own, thinking included."""
+    tokens = generated(texts, texts.tokens_n)
     return {
-        "tokens": generated(texts, texts.tokens_n),
+        "tokens": [
+            Value(None, "other_tokens") if policy == "api" else value
+            for policy, value in zip(texts.policy, tokens, strict=True)
+        ],
         "stopped": generated(texts, texts.is_stopped),
     }
 

@@ -5,6 +5,7 @@ measure"; a measured zero is 0.0. "Upstream" is github.com/14H034160212/Explanat
 its rl_evaluation.py (answer coverage, word BLEU) and its older evaluation (character BLEU).
 """
 
+import functools
 import math
 import re
 import unicodedata
@@ -50,6 +51,7 @@ def comparable(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+@functools.lru_cache(maxsize=1 << 17)  # texts repeat their words: 2 million calls in evaluate
 def stem(token: str) -> str:
     """`token` without plural, -ing, -ed and a final e: increases, increasing -> increas.
 

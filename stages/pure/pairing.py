@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
+from schemas.synthetic import ORIGIN
 from stages.pure.metrics import comparable
 from stages.pure.sql import query
 
@@ -157,7 +158,10 @@ def summarize(texts: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, float]:
         "rejected_mean_words": float(rejected.mean()),
     }
     for side, origins in (("chosen", pairs.chosen_origin), ("rejected", pairs.rejected_origin)):
-        for origin in ("sft", "student", "negative")[: 2 if side == "chosen" else 3]:
+        known = ["sft", "student", *(["negative"] if side == "rejected" else [])]
+        if (texts.origin == ORIGIN).any():
+            known.append(ORIGIN)
+        for origin in known:
             numbers[f"{side}_{origin}_n"] = int((origins == origin).sum())
     return numbers
 

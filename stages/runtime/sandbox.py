@@ -10,10 +10,14 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from schemas.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALLOWED = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB parses PIVOT
 
@@ -55,6 +59,13 @@ def create_views(con: duckdb.DuckDBPyConnection, views: Path) -> tuple[list[str]
     else:
         missing["explanations"] = missing["explanations_sft"]
     return made, missing
+
+
+def add_table(con: duckdb.DuckDBPyConnection, name: str, table: "pd.DataFrame") -> None:
+    """A table in memory beside the views."""
+    con.register("adding", table)
+    con.execute(f"create table {name} as from adding")
+    con.unregister("adding")
 
 
 def is_not_built(why: str) -> bool:

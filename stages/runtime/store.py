@@ -110,6 +110,10 @@ class Store:
             insert = "insert or replace into rows values (?, ?, ?, ?, ?)"
             self.connection.executemany(insert, written)
 
+    def is_kept(self) -> bool:
+        """Whether rows go to a file; not where it is damaged, or when nothing is to be kept."""
+        return bool(self.connection.execute("pragma database_list").fetchone()[2])
+
     def close(self) -> None:
         """Give the file back."""
         self.connection.close()
@@ -190,6 +194,10 @@ class Forgetful(Store):
 
     def add(self, kind: str, rows: Mapping[str, Any]) -> None:
         """Forget them."""
+
+    def is_kept(self) -> bool:
+        """No."""
+        return False
 
 
 @contextmanager

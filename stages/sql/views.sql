@@ -18,6 +18,8 @@ create view candidates as from read_parquet('data/candidates.parquet');
 
 create view negatives as from read_parquet('data/negatives.parquet');
 
+create view synthetic as from read_parquet('data/synthetic.parquet');
+
 create view scores as from read_parquet('data/scores.parquet');
 
 create view preferences as from read_parquet('data/preferences.parquet');
@@ -32,7 +34,7 @@ create view leakage_texts as from read_parquet('data/leakage_texts.parquet');
 
 create view validations as from read_parquet('data/validations.parquet');
 
--- texts: where every candidate and negative went, with all its scores.
+-- texts: where every candidate, negative and synthetic text went, with all its scores.
 -- Grain: one row per (question_id, candidate_index). Either it is in a pair (chosen_n +
 -- rejected_n > 0) or drop_reason says why not.
 create view texts as
@@ -60,6 +62,18 @@ create view texts as
             explanation
 
         from read_parquet('data/negatives.parquet')
+
+        union all
+
+        select
+            question_id,
+            candidate_index,
+            case when kind = 'reasoned_positive' then 'synthetic' else 'negative' end as origin,
+            case when kind <> 'reasoned_positive' then kind end as negative_kind,
+            null as temperature,
+            explanation
+
+        from read_parquet('data/synthetic.parquet')
 
     ),
 
@@ -129,6 +143,8 @@ create view explanations_dpo as from read_parquet('data/explanations_dpo.parquet
 
 create view explanations_ilearner as from read_parquet('data/explanations_ilearner.parquet');
 
+create view explanations_api as from read_parquet('data/explanations_api.parquet');
+
 create view explanations_repeats as from read_parquet('data/explanations_repeats.parquet');
 
 create view evaluations as from read_parquet('data/evaluations.parquet');
@@ -140,6 +156,8 @@ create view comparisons as from read_parquet('data/comparisons.parquet');
 create view seed_comparisons as from read_parquet('data/seed_comparisons.parquet');
 
 create view win_rates as from read_parquet('data/win_rates.parquet');
+
+create view judgements as from read_parquet('data/judgements.parquet');
 
 -- metrics: every number in reports/<stage>.json. Grain: one row per (stage, name).
 create view metrics as

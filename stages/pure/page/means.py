@@ -10,7 +10,7 @@ from stages.pure.page import figures, wording
 from stages.pure.page.views import Cell, Figure, Missing, Table
 
 NAN = float("nan")
-ORDER = ["student", "sft", "ilearner", "dpo"]
+ORDER = ["student", "sft", "ilearner", "dpo", "api"]
 AXES = {"frac": "percent of questions", "score": "score, 0 to 1"}
 
 
@@ -32,9 +32,19 @@ def policy_table(table: pd.DataFrame, headline: list[str]) -> Table:
     ]
     caption = "Over all test questions. Sampled at the temperature of the parameter "
     caption += "decoding.temperature; greedy takes the likeliest token each time."
+    caption += fewer(table)
     return Table(
         "Mean of each policy", caption, ["Policy", *(heading(metric) for metric in headline)], rows
     )
+
+
+def fewer(table: pd.DataFrame) -> str:
+    """On how many questions the API model's means stand, if it is there."""
+    words = table[table.metric == "words"].set_index("policy").questions_n  # no text lacks them
+    if "api" not in words.index:
+        return ""
+    found = f" {wording.POLICY['api']}: over {words['api']} of {words.max()} questions, decoded in "
+    return found + "its own way."
 
 
 def every_mean_table(table: pd.DataFrame, encoder: str) -> Table:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from stages.pure.page import audit, figures, wording
+from stages.pure.page import audit, figures, synthetic, wording
 from stages.pure.page.material import Material
 from stages.pure.page.views import Figure, Part, Section, Table, cells
 
@@ -30,6 +30,7 @@ def pairs(material: Material) -> Section:
                     material.show("temperatures of the pairs", both, temperature_table),
                 ],
             ),
+            *synthetic.bought(material),
             audit.leakage(material),
         ],
     )

@@ -1,18 +1,19 @@
 """Section 1 of the page: does it work?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from stages.pure.comparison import ALL, PAIRS
-from stages.pure.page import rewards, seeds, wins, wording
+from stages.pure.page import api, rewards, seeds, wins, wording
 from stages.pure.page.differences import difference_table, role_table, rows_of, trainings_n
 from stages.pure.page.material import Material
 from stages.pure.page.means import every_mean_table, mean_figure, policy_table
 from stages.pure.page.views import Findings, Missing, Part, Section, Table
 
 MAIN = [("dpo", "sft"), ("dpo", "ilearner")]
+WITH_API = ("dpo", "api")
 
 
 def results(material: Material) -> Section:
@@ -25,6 +26,7 @@ def results(material: Material) -> Section:
             seeds.seeds(material),
             reward_beside_heldout(material),
             wins.wins(material),
+            *api.judged(material),
             rewards.rewards(material),
             means(material),
         ],
@@ -43,18 +45,20 @@ def differences(material: Material, a: str, b: str) -> Table | Missing:
 
 
 def headline(material: Material) -> Part:
-    """DPO against SFT and against ILearner, in sentences and numbers."""
+    """DPO against SFT, ILearner and an API's model if one was asked, in sentences and numbers."""
+    main = [*MAIN, WITH_API] if api.is_asked(material) else MAIN
+    rest = [pair for pair in PAIRS if pair not in (*main, WITH_API)]
     found = compared(
         material,
         "findings",
-        lambda table: findings(table, material.headline, material.level),
+        lambda table: findings(table, material.headline, material.level, main),
     )
     return Part(
         "Headline",
         [how_to_read(material.level, trainings_n(material.tables["comparisons"]))],
         findings=[] if isinstance(found, Missing) else found,
-        tables=[differences(material, a, b) for a, b in MAIN],
-        folded=[differences(material, a, b) for a, b in PAIRS if (a, b) not in MAIN],
+        tables=[*(differences(material, a, b) for a, b in main), *api.answered(material)],
+        folded=[differences(material, a, b) for a, b in rest],
     )
 
 
@@ -109,8 +113,13 @@ def how_to_read(level: float, trainings: int) -> str:
     )
 
 
-def findings(table: pd.DataFrame, headline: list[str], level: float) -> list[Findings]:
-    """One sentence per headline metric for DPO against SFT, then against ILearner, sampled."""
+def findings(
+    table: pd.DataFrame,
+    headline: list[str],
+    level: float,
+    pairs: Sequence[tuple[str, str]] = MAIN,
+) -> list[Findings]:
+    """One sentence per headline metric for each of `pairs`, sampled."""
     confidence = wording.level(level)
     return [
         Findings(
@@ -120,5 +129,5 @@ def findings(table: pd.DataFrame, headline: list[str], level: float) -> list[Fin
                 for row in rows_of(table, a, b, "sampled", ALL, headline)
             ],
         )
-        for a, b in MAIN
+        for a, b in pairs
     ]

@@ -80,8 +80,8 @@ def drawn(material: Material) -> Part:
     found = material.show("examples", ["questions"], build)
     missing = [
         Missing(name.replace("_", " of "), str(table))
-        for name in WRITTEN
-        if isinstance(table := material.tables[name], str)
+        for name, table in written(material).items()
+        if isinstance(table, str)
     ]
     return Part(
         "Texts that nobody chose",
@@ -91,14 +91,19 @@ def drawn(material: Material) -> Part:
     )
 
 
+def written(material: Material) -> dict[str, pd.DataFrame | str]:
+    """The explanations of each policy; an API's only where one was named."""
+    return {name: material.tables[name] for name in WRITTEN if name in material.tables}
+
+
 def first_texts(material: Material) -> pd.DataFrame:
     """The first final text of each policy on each question, not greedy; of the first training."""
-    tables = [t for name in WRITTEN if not isinstance(t := material.tables[name], str)]
+    tables = [t for t in written(material).values() if not isinstance(t, str)]
     if not tables:
         return pd.DataFrame(columns=[*TEXT, "explanation"])
-    written = pd.concat([t[t.is_final & (t.decoding != "greedy")] for t in tables])
-    order = [name for name in ("training_seed", "explanation_index") if name in written]
-    return written.sort_values(order, kind="stable").drop_duplicates(["policy", "question_id"])
+    found = pd.concat([t[t.is_final & (t.decoding != "greedy")] for t in tables])
+    order = [name for name in ("training_seed", "explanation_index") if name in found]
+    return found.sort_values(order, kind="stable").drop_duplicates(["policy", "question_id"])
 
 
 def of_test(questions: pd.DataFrame, ids: list[str]) -> list[Any]:

@@ -15,11 +15,12 @@ NONE = "–"
 MINUS = "−"
 SIGNIFICANCE = 0.05
 POLICY = {"student": "Students", "sft": "SFT", "dpo": "DPO", "ilearner": "ILearner"}
+POLICY |= {"api": "API model"}  # its name is told once (page/api.py)
 DIGITS = {"stars": 2, "words": 1, "tokens": 1, "score": 3, "corr": 2, "n": 0, "nats": 3}
-DIGITS |= {"stars2": 3, "seconds": 1, "temperature": 2}  # a temperature is no metric
+DIGITS |= {"stars2": 3, "seconds": 1, "usd": 4, "temperature": 2}  # a temperature is no metric
 SPACE = "\u00a0"  # keeps a number and its unit on one line
 AFTER = {"stars": " stars", "words": " words", "tokens": " tokens", "nats": " nats"}
-AFTER |= {"seconds": " s"}
+AFTER |= {"seconds": " s", "usd": " dollars"}
 SHORT = {"mse": "MSE", "ece": "ECE"}
 SAID = {"sft": "own sample"}  # what an origin of a text is called on the page
 

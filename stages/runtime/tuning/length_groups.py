@@ -1,9 +1,10 @@
 """Rows of one update in the order of their length: batches of like rows have less padding.
 
-Which rows an update learns from stays as it was, and so its loss: only the batches that it
-accumulates are composed otherwise. transformers 5 has "group_by_length", which composes other
-updates, and "batch_rebalance", which sorts inside an update too, but makes batches of unequal
-size (a mean over pairs would be another one) from a seed of its own.
+Which rows an update learns from stays as it was: only the batches that it accumulates are composed
+otherwise, and the loss with them only in an epoch's last, smaller update, where transformers takes
+the mean of the batches' means. transformers 5 has "group_by_length", which composes other updates,
+and "batch_rebalance", which sorts inside an update too, but makes batches of unequal size (a mean
+over pairs would be another one) from a seed of its own.
 """
 
 from collections.abc import Iterator

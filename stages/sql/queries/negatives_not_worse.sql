@@ -14,6 +14,14 @@ with rewards as (
 
 ),
 
+wrong as (
+
+    select question_id, candidate_index, kind, explanation from negatives
+    union all
+    select question_id, candidate_index, kind, explanation from synthetic
+
+),
+
 candidate_rewards as (
 
     select
@@ -22,24 +30,24 @@ candidate_rewards as (
 
     from rewards
 
-    where candidate_index < 1000
+    where candidate_index < 1000 or candidate_index between 2000 and 2999
 
     group by question_id
 
 )
 
 select
-    negatives.kind,
-    negatives.question_id,
+    wrong.kind,
+    wrong.question_id,
     round(rewards.reward, 3) as reward_stars,
     round(candidate_rewards.best_candidate_reward, 3) as best_candidate_stars,
-    negatives.explanation
+    wrong.explanation
 
 from drops
 
-inner join negatives
-    on drops.question_id = negatives.question_id
-    and drops.candidate_index = negatives.candidate_index
+inner join wrong
+    on drops.question_id = wrong.question_id
+    and drops.candidate_index = wrong.candidate_index
 
 left join rewards
     on drops.question_id = rewards.question_id
@@ -50,4 +58,4 @@ left join candidate_rewards
 
 where drops.reason = 'not_worse'
 
-order by reward_stars desc, negatives.question_id, negatives.candidate_index
+order by reward_stars desc, wrong.question_id, wrong.candidate_index

@@ -1,4 +1,4 @@
--- Mean of every scorer on sampled texts, student texts and each kind of negative.
+-- Mean of every scorer on sampled texts, student texts and each kind of negative and synthetic text.
 with texts as (
 
     select
@@ -16,6 +16,15 @@ with texts as (
         kind as origin
 
     from negatives
+
+    union all
+
+    select
+        question_id,
+        candidate_index,
+        kind as origin
+
+    from synthetic
 
 )
 
