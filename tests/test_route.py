@@ -175,5 +175,5 @@ def test_a_wider_gap_runs_the_stage_that_pairs_and_none_before_it(route: Path):
 
 
 def test_a_new_beta_trains_dpo_and_lets_the_other_policies_be():
-    changed = {"train_dpo", "validate", "explain_test@dpo", "evaluate", "report"}
+    changed = {"train_dpo", "validate", "explain_test@dpo", "evaluate", "judge_test_api", "report"}
     assert followers({"train_dpo"}) == changed
