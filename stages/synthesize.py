@@ -17,6 +17,7 @@ from OPENAI_API_KEY, ANTHROPIC_API_KEY or PEERWISE_SERVER_KEY.
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -29,6 +30,7 @@ from schemas.questions import Questions
 from schemas.synthetic import KINDS, Synthetic
 from stages.runtime import artifacts, params
 from stages.runtime.asking import asker, prices, session
+from stages.runtime.asking.calls import Ask
 from stages.runtime.asking.prices import Model
 from stages.runtime.asking.session import Api, Who
 from stages.runtime.run import StageParams, stage_run, start
@@ -92,15 +94,20 @@ def show() -> None:
     asks = requesting.requests(texts, questions, model, given, 0)
     for ask in asks:
         print(json.dumps(asdict(ask), ensure_ascii=False))
+    masked = requesting.masked_counts(texts, questions, given)
+    told = f"Masked in what is sent: {masked or 'nothing'}. Nothing was sent."
+    print(f"{estimate(asks, model, given)} {told}", file=sys.stderr)
+
+
+def estimate(asks: Sequence[Ask], model: Model, given: Params) -> str:
+    """What requests will cost, in one line; those that are answered already cost nothing."""
     known = asker.known(asks)
     new = [ask for ask in asks if ask.name not in known]
     likely, worst = (sum(map(of, new)) for of in (model.price.likely, model.price.worst))
-    masked = requesting.masked_counts(texts, questions, given)
-    print(
+    return (
         f"{len(asks)} requests to {model.provider} {model.name}, {len(new)} of them not answered "
         f"yet: about {prices.dollars(likely):.4f} dollars, {prices.dollars(worst):.4f} at most; "
-        f"cap {given.budget_usd}. Masked in what is sent: {masked or 'nothing'}. Nothing was sent.",
-        file=sys.stderr,
+        f"cap {given.budget_usd}."
     )
 
 
@@ -127,6 +134,8 @@ def main(
             run.reads(*failing.MODELS)
         asked = asked_about(questions, candidates, negatives, run.params)
         texts = requesting.planned(questions, asked, model, run.params)
+        first = requesting.requests(texts, questions, model, run.params, 0)
+        print(estimate(first, model, run.params), file=sys.stderr)
         paying = session.asking(NAME, model, api, run.params.budget_usd, run.params.is_batch)
         with paying as (ask, book):
             before = book.spent()

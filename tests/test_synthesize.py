@@ -216,11 +216,13 @@ def test_a_model_that_only_continues_gets_our_own_prompt(run: Run, rows: pd.Data
 # ---- what comes back ----------------------------------------------------------------------
 
 
-def test_a_second_run_and_another_gate_cost_nothing(run: Run):
+def test_a_second_run_and_another_gate_cost_nothing(run: Run, capsys: pytest.CaptureFixture[str]):
     with vendors(answer=answer) as server:
         first = run(server)
         asked = len(server.bills)
+        assert f"{asked} requests to openai gpt-4o, {asked} of them" in capsys.readouterr().err
         assert run(server).equals(first)
+        assert "0 of them not answered yet: about 0.0000 dollars" in capsys.readouterr().err
         gated = run(server, min_words=500)
         assert len(server.bills) == asked
     assert set(gated.reason) == {"too_short"}
