@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from schemas.evaluations import Evaluations
-from schemas.explanations import Explanations
+from schemas.explanations import POLICIES, Explanations
 from schemas.judgements import Judgements
 from schemas.questions import Questions
 from stages.pure import verdicts
@@ -62,7 +62,12 @@ def main() -> None:
     with stage_run(NAME, Params) as run:
         given = run.params
         judging.check(given)
-        if given.provider == session.NONE:
+        is_off = given.provider == session.NONE
+        # DVC depends on every policy's texts, whichever are judged, and MLflow tells the same
+        others = [name for name in POLICIES if is_off or name not in given.policies]
+        run.reads(*map(Explanations.path, others))
+        if is_off:
+            run.reads(Questions.path(), Evaluations.path())
             print(f"{NAME}.provider is none: no model is asked.", file=sys.stderr)
             run.write(Judgements, artifacts.empty(Judgements))
             run.report({"questions_n": 0})

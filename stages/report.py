@@ -87,6 +87,8 @@ def collect(run: Run[Params]) -> Material:
     if "evaluate" not in run.given:
         raise InputError("dvc.yaml: stage 'report' does not declare the param 'evaluate'. Add it.")
     asked = [stage for stage in ASKING if is_asked(run.given.get(stage))]
+    unasked = [table for stage, table in ASKING.items() if stage not in asked]
+    run.reads(*(schema.path(item) for schema, item in unasked if schema.path(item).exists()))
     tables = [*TABLES, *(ASKING[stage] for stage in asked)]
     paths = [Path("models") / name for name in MODELS]
     paths += [schema.path(item) for schema, item in tables]

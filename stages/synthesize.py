@@ -123,6 +123,7 @@ def main(
     with stage_run(NAME, Params) as run:
         questions, candidates = run.read(Questions), run.read(Candidates)
         negatives = run.read(Negatives)
+        run.reads(*failing.MODELS)  # DVC depends on it, asked or not
         if run.params.provider == session.NONE:
             table = synthesizing.table([], [], None)
             print("synthesize.provider is none: no model is asked.", file=sys.stderr)
@@ -130,8 +131,6 @@ def main(
             run.report({"texts_n": 0})
             return
         model, api = priced(run.params, run.given)
-        if run.params.only_explained_below is not None:
-            run.reads(*failing.MODELS)
         asked = asked_about(questions, candidates, negatives, run.params)
         texts = requesting.planned(questions, asked, model, run.params)
         first = requesting.requests(texts, questions, model, run.params, 0)

@@ -145,7 +145,7 @@ def test_an_edit_of_the_plumbing_reruns_nothing(route: Path):
     [
         ("train_dpo.beta", 0.2, {"train_dpo", "repeat_training"}),
         ("build_preferences.min_score_gap", 0.002, {"build_preferences", "repeat_training"}),
-        ("evaluate.bootstrap_samples", 60, {"evaluate", "validate"}),
+        ("evaluate.bootstrap_samples", 60, {"evaluate", "judge_test_api", "validate"}),
         ("report.examples", 1, {"report"}),
     ],
 )
