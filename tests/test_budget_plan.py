@@ -13,7 +13,6 @@ from stages.pure.budget_plan import (
     Ratios,
     Share,
     affordable_calls,
-    assigned,
     plan,
 )
 
@@ -85,12 +84,6 @@ def test_affordable_calls_by_hand(usd: float, price: float, expected: int):
     assert affordable_calls(usd, price) == expected
 
 
-def test_the_first_questions_are_served_first():
-    table = assigned(plan({"a": 1, "b": 2}, 3, 5, RATIOS), ["z", "x", "y"])
-    rows = [*table.itertuples(index=False, name=None)]
-    assert rows == [("a", "z", 1), ("a", "x", 1), ("a", "y", 1), ("b", "z", 2)]
-
-
 # ---- laws ----------------------------------------------------------------------------------
 
 
@@ -125,17 +118,6 @@ def test_a_strategy_waits_for_its_ratio(
         assert shares.get(REPHRASED, Share(0, 0)) == Share(0, 0)
     if ratio < limits.new:
         assert shares.get(NEW, Share(0, 0)) == Share(0, 0)
-
-
-@given(wants, st.integers(1, 30), st.integers(0, 400), ratios)
-def test_the_assignment_holds_the_calls_of_the_plan(
-    wanted: dict[str, int], questions_n: int, max_calls: int, limits: Ratios
-):
-    shares = plan(wanted, questions_n, max_calls, limits)
-    table = assigned(shares, [f"q{i}" for i in range(questions_n)])
-    assert not table.duplicated(["strategy", "question_id"]).any()
-    spent = table.groupby("strategy").calls_n.sum().to_dict()
-    assert spent == {name: share.calls_n for name, share in shares.items() if share.calls_n}
 
 
 @given(st.floats(0, 1e6), st.floats(1e-6, 1e3))
@@ -173,11 +155,3 @@ def test_numbers_out_of_range_are_refused(
 def test_money_out_of_range_is_refused(usd: float, price: float):
     with pytest.raises(InputError, match=r"budget_usd|USD"):
         affordable_calls(usd, price)
-
-
-def test_a_plan_for_more_questions_than_there_are_is_refused():
-    shares = plan({"a": 1}, 3, 3, RATIOS)
-    with pytest.raises(InputError, match="3 questions"):
-        assigned(shares, ["x", "y"])
-    with pytest.raises(InputError, match="twice"):
-        assigned(shares, ["x", "y", "y"])

@@ -7,11 +7,9 @@ questions and then new ones do. The paper gives this direction and no cut-offs, 
 are parameters, to be chosen on the validation split.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
-
-import pandas as pd
 
 from schemas.errors import InputError
 
@@ -90,26 +88,6 @@ def plan(
         shares[strategy] = Share(served, served * wanted[strategy])
         left = left - shares[strategy].calls_n if served == questions_n else 0
     return shares
-
-
-def assigned(shares: Mapping[str, Share], question_ids: Sequence[str]) -> pd.DataFrame:
-    """A plan -> (strategy, question_id, calls_n), one row per pair, in the order of spending.
-
-    question_ids: in the order in which they are to be served, as many as the plan was made for
-    or more. Raises InputError if they are fewer than a strategy has, or one comes twice.
-    """
-    if len(set(question_ids)) != len(question_ids):
-        raise InputError("synthesize: a question stands twice among those to ask about.")
-    rows = []
-    for strategy, share in shares.items():
-        if share.questions_n > len(question_ids):
-            raise InputError(
-                f"synthesize: {strategy} has calls for {share.questions_n} questions, there are "
-                f"{len(question_ids)}. Plan with the questions that are asked about."
-            )
-        served = question_ids[: share.questions_n]
-        rows += [(strategy, one, share.calls_n // share.questions_n) for one in served]
-    return pd.DataFrame(rows, columns=["strategy", "question_id", "calls_n"])
 
 
 def check(wanted: Mapping[str, int], ratios: Ratios) -> None:
