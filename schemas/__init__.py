@@ -9,7 +9,8 @@ Glossary
     rating      what students gave, in stars (0..5)
     candidate   an explanation of a train question: a sample of ours, or a student's
     negative    an explanation of ours that is wrong on purpose
-    synthetic   an explanation that a large language model was asked for, good or flawed on purpose
+    synthetic   an explanation or a question that a large language model was asked for; explanations
+                are good ones, or flawed on purpose
     malgorithm  a coherent wrong rationale that leads to one distractor
     score       what a scorer says of a candidate or negative
     reward      the mean of the scores with role `reward`, less what it gives to length

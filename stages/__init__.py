@@ -10,10 +10,11 @@ report; `dvc.yaml` says what each reads and writes.
     train_entailment       questions              -> models/entailment
     train_solver           questions              -> models/solver
     train_students         questions              -> models/students
+    synthesize             questions; later candidates -> synthetic_questions, synthetic
+                                                     (empty by default)
     train_sft              questions, base        -> models/sft
     sample_candidates      questions, sft         -> candidates
     make_negatives         questions, candidates  -> negatives
-    synthesize             questions, candidates  -> synthetic (empty by default)
     score_candidates       candidates, negatives, synthetic -> scores
     build_preferences      scores, fitness_reward -> preferences, drops
     audit_preferences      preferences            -> pair_audit

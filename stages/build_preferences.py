@@ -1,8 +1,8 @@
 """Turn scored texts into preference pairs for DPO.
 
-    data/{questions,candidates,negatives,synthetic,scores}.parquet -> data/preferences.parquet,
-    data/fitness_reward.parquet                                     drops.parquet
-                                                                    reports/build_preferences.json
+    data/{questions,synthetic_questions,candidates,negatives, -> data/preferences.parquet,
+          synthetic,scores,fitness_reward}.parquet               drops.parquet
+                                                               reports/build_preferences.json
 
 The reward is a formula over scorers (params.yaml: rewards), less what it gives to length. A
 verifier that failed its gate (check_verifier) is left out of it; where nothing remains, the
@@ -28,7 +28,8 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.scores import Scores
 from schemas.synthetic import Synthetic
-from stages.pure import pair_rules, pairing, rewards, synthetic_texts
+from schemas.synthetic_questions import SyntheticQuestions
+from stages.pure import pair_rules, pairing, rewards, synthetic_questions, synthetic_texts
 from stages.pure.sql import query
 from stages.runtime.params import StageParams
 from stages.runtime.run import stage_run, start
@@ -57,7 +58,8 @@ def main() -> None:
         asked = run.given["score_candidates"]["scorers"]
         pair_rules.check(run.params, asked)
         named = rewards.reward_named(run.params.reward, run.given["rewards"], asked)
-        questions, checks = run.read(Questions), run.read(Fitness, "reward")
+        students, checks = run.read(Questions), run.read(Fitness, "reward")
+        questions = synthetic_questions.joined(students, run.read(SyntheticQuestions))
         reward, left_out = pair_rules.usable(named, checks)
         if left_out:
             logging.warning(f"build_preferences: {left_out}. Reward: {rewards.formula(reward)}.")

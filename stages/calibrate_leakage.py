@@ -21,7 +21,8 @@ from schemas.negatives import Negatives
 from schemas.questions import Questions
 from stages.pure import leakage, oracle
 from stages.pure.prompts import distinct_questions
-from stages.runtime import artifacts, params, similarity
+from stages.runtime import artifacts, params
+from stages.runtime.encoding import similarity
 from stages.runtime.loading.profile import Encoder
 from stages.runtime.run import start
 

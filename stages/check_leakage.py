@@ -1,8 +1,8 @@
 """Stop the run where a training text repeats what is held out.
 
     questions: data/questions{,_taught}.parquet -> data/leakage_questions.parquet
-    texts:     data/{questions,candidates,negatives,synthetic,scores,preferences}.parquet
-                                      -> data/leakage_texts.parquet
+    texts:     data/{questions,synthetic_questions,candidates,negatives,synthetic,scores,
+                     preferences}.parquet       -> data/leakage_texts.parquet
                reports/check_leakage_<item>.json
 
 Clusters are found by shared words. This check is independent of them: a frozen sentence
@@ -26,65 +26,20 @@ from schemas.preferences import Preferences
 from schemas.questions import TAUGHT, Questions
 from schemas.scores import Scores
 from schemas.synthetic import Synthetic
-from stages.pure import leakage, synthetic_texts
+from schemas.synthetic_questions import SyntheticQuestions
+from stages.pure import leakage, synthetic_questions, synthetic_texts
 from stages.pure.sql import query
-from stages.runtime import similarity
 from stages.runtime.loading.profile import Encoder
 from stages.runtime.params import StageParams
 from stages.runtime.run import Run, stage_run, start
+from stages.steps import nearness
 
 KEPT = 20  # pairs in the table per combination of splits, for the reader
 
 
 @dataclass(frozen=True)
-class Params(StageParams):
-    """params.yaml: check_leakage. Units and calibration are commented there."""
-
-    max_question_similarity: float
-    max_text_similarity: float
-    min_text_words: int
-
-
-def pairs_of_questions(rows: pd.DataFrame, encoder: Encoder) -> pd.DataFrame:
-    """Each question beside the nearest of every later split (leakage.pair_up)."""
-    texts = leakage.question_texts(rows)
-    vectors = similarity.embed_parts(encoder, [texts.stem.tolist(), texts.key_text.tolist()])
-    found = []
-    for left, right in leakage.combinations(texts):
-        places, near = similarity.nearest(vectors[left.index], vectors[right.index])
-        if len(near):
-            found.append(leakage.pair_up(left, right, places, near))
-    if not found:
-        raise InputError(
-            "data/questions.parquet: all questions are in one split. Change "
-            "prepare_questions.split_percent."
-        )
-    return pd.concat(found, ignore_index=True)
-
-
-def pairs_of_texts(
-    rows: pd.DataFrame, tables: dict[str, pd.DataFrame], min_words: int, encoder: Encoder
-) -> pd.DataFrame:
-    """Each training text beside the nearest judge and test student's explanation.
-
-    Only texts that share words with one of the other side.
-    """
-    held_out = leakage.student_texts(rows, min_words)
-    trained = [leakage.training_texts(table, name, min_words) for name, table in tables.items()]
-    left = pd.concat(trained, ignore_index=True)
-    is_left, is_right = leakage.shares_words(left, held_out)
-    left, held_out = left[is_left], held_out[is_right]
-    vectors = similarity.embed(encoder, [*left.text, *held_out.text])
-    own, others = vectors[: len(left)], vectors[len(left) :]
-    found = []
-    for split in leakage.HELD_OUT:
-        is_split = (held_out.split == split).to_numpy()
-        places, near = similarity.nearest(own, others[is_split])
-        if len(near):
-            found.append(leakage.pair_up(left, held_out[is_split], places, near))
-    columns = [*leakage.TEXTS, "other_id", "other_split", "other_text", "similarity"]
-    empty = pd.DataFrame(columns=[*columns, "is_same_text"]).astype({"similarity": float})
-    return pd.concat(found, ignore_index=True) if found else empty.astype({"is_same_text": bool})
+class Params(StageParams, nearness.Settings):
+    """params.yaml: check_leakage."""
 
 
 def check_splits(tables: dict[str, pd.DataFrame], questions: pd.DataFrame) -> None:
@@ -102,16 +57,6 @@ def check_splits(tables: dict[str, pd.DataFrame], questions: pd.DataFrame) -> No
             f"is in split '{first['split']}', not train ({leaks.question_id.nunique()} such "
             "questions). Run `dvc repro sample_candidates`."
         )
-
-
-def check_params(params: Params) -> None:
-    """Raise InputError for a limit that nothing could be below, and for texts of no word."""
-    for name in ("max_question_similarity", "max_text_similarity", "min_text_words"):
-        if not getattr(params, name) > 0:
-            raise InputError(
-                f"params.yaml: check_leakage.{name}: {getattr(params, name)} is not above 0. "
-                "A similarity above 1 switches its check off."
-            )
 
 
 def write(run: Run[Params], item: str, pairs: pd.DataFrame) -> None:
@@ -135,7 +80,7 @@ def check_questions(run: Run[Params]) -> None:
     """
     rows, taught = run.read(Questions), run.read(Questions, TAUGHT)
     encoder = run.section(Encoder, "encoder")
-    pairs = pairs_of_questions(rows, encoder)
+    pairs = nearness.pairs_of_questions(rows, encoder)
     leakage.check(
         pairs,
         run.params.max_question_similarity,
@@ -144,19 +89,22 @@ def check_questions(run: Run[Params]) -> None:
         "export; if not, raise the limit.",
     )
     has_later = len(taught) < len(rows)
-    write(run, "questions", pairs_of_questions(taught, encoder) if has_later else pairs)
+    write(run, "questions", nearness.pairs_of_questions(taught, encoder) if has_later else pairs)
     report(run, pairs, {"questions_n": rows.question_id.nunique()})
 
 
 def check_texts(run: Run[Params]) -> None:
     """No text that may train a policy may be, or repeat, a judge or test text."""
-    rows = run.read(Questions)
+    students = run.read(Questions)
+    added = synthetic_questions.as_rows(students, run.read(SyntheticQuestions))
+    rows = synthetic_texts.below(students, added)
     made = synthetic_texts.joined(run.read(Candidates), run.read(Negatives), run.read(Synthetic))
     tables = dict(zip(("candidates", "negatives"), made, strict=True))
     paired = {"scores": run.read(Scores), "preferences": run.read(Preferences)}
     check_splits(tables | paired, rows)
     encoder, words = run.section(Encoder, "encoder"), run.params.min_text_words
-    pairs = pairs_of_texts(rows, tables, words, encoder)
+    check_added(students, added, encoder, run.params.max_question_similarity)
+    pairs = nearness.pairs_of_texts(rows, tables, words, encoder)
     leakage.check(
         pairs,
         run.params.max_text_similarity,
@@ -167,6 +115,16 @@ def check_texts(run: Run[Params]) -> None:
     report(run, pairs, {"texts_n": sum(map(len, tables.values()))})
 
 
+def check_added(
+    students: pd.DataFrame, added: pd.DataFrame, encoder: Encoder, limit: float
+) -> None:
+    """Raise InputError if a synthetic question asks what a held-out one asks."""
+    near = nearness.held_out_pairs(students, added, encoder)
+    leakage.check(
+        near, limit, "max_question_similarity", "Run `dvc repro synthesize`, which drops such ones."
+    )
+
+
 CHECKS = {"questions": check_questions, "texts": check_texts}
 
 
@@ -175,7 +133,7 @@ def main(item: str) -> None:
     if item not in CHECKS:
         raise InputError(f"check_leakage: unknown item '{item}'. Use one of {sorted(CHECKS)}.")
     with stage_run("check_leakage", Params, item) as run:
-        check_params(run.params)
+        nearness.check(run.params)
         CHECKS[item](run)
 
 

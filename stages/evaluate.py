@@ -31,7 +31,7 @@ from schemas.seed_comparisons import SeedComparisons
 from schemas.win_rates import WinRates
 from stages.pure import catalogue, comparison, measurements, rewards, winrates
 from stages.pure.metrics import Value
-from stages.pure.scoring import model_values
+from stages.pure.scored.scoring import model_values
 from stages.pure.stats import Resampling
 from stages.runtime import bertscore
 from stages.runtime.loading.profile import Encoder

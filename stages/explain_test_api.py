@@ -8,11 +8,11 @@ The request is that of a reasoned positive in synthesize, without samples: the q
 key, masked (pure/privacy.py), and no student's text. Each question is asked once; the answer
 stands beside the sampled ones of our policies, though the model decodes in its own way. A
 question without an answer has no row: it is counted here and is in no mean. Answers are stored
-and paid once, within `budget_usd`. Keys come from OPENAI_API_KEY, ANTHROPIC_API_KEY or
-PEERWISE_SERVER_KEY.
+and paid once, within `budget_usd`; --dry-run prints what would be sent and sends nothing. Keys come
+from OPENAI_API_KEY, ANTHROPIC_API_KEY or PEERWISE_SERVER_KEY.
 
     dvc repro explain_test_api
-    python -m stages.explain_test_api
+    python -m stages.explain_test_api --dry-run
 """
 
 import logging
@@ -23,25 +23,20 @@ import pandas as pd
 
 from schemas.explanations import API, Explanations
 from schemas.questions import Questions
-from stages.runtime import artifacts
+from stages.pure import synthesis
+from stages.runtime import artifacts, params
 from stages.runtime.asking import prices, session
-from stages.runtime.asking.session import Api, Who
 from stages.runtime.run import StageParams, stage_run, start
-from stages.steps import answering, explaining_api
-from stages.steps.answering import Answer
-from stages.steps.leaving import Leaving, leaving, masked_counts
+from stages.steps.asking import answering, explaining_api, showing
+from stages.steps.asking.answering import Answer
+from stages.steps.asking.leaving import Leaving, leaving, masked_counts, masked_numbers
 
 NAME = "explain_test_api"
 
 
 @dataclass(frozen=True)
-class Params(StageParams, explaining_api.Settings):
+class Params(StageParams, answering.Settings):
     """params.yaml: explain_test_api. Units and sources are commented there."""
-
-    provider: str
-    model: str | None
-    base_url: str | None
-    is_batch: bool
 
 
 def summarize(sent: Leaving, found: list[Answer], table: pd.DataFrame) -> dict[str, float]:
@@ -55,11 +50,28 @@ def summarize(sent: Leaving, found: list[Answer], table: pd.DataFrame) -> dict[s
         numbers["mean_words"] = float(table.explanation.str.split().map(len).mean())
         numbers["stopped_frac"] = float(table.is_stopped.mean())
     numbers |= answering.counted([one.reason for one in found])
-    return numbers | answering.spent(found) | masked_counts(sent.questions)
+    return numbers | answering.spent(found) | masked_numbers(masked_counts(sent.questions))
 
 
-def main() -> None:
+def show() -> None:
+    """Print the requests of a first run as JSON lines, and what they would cost."""
+    declared = params.declared(NAME)
+    given = params.section(Params, NAME, declared)
+    if given.provider == session.NONE:
+        print(f"{NAME}.provider is none: nothing would be sent.", file=sys.stderr)
+        return
+    answering.check(NAME, given, synthesis.FORMATS)
+    model, _ = answering.priced(NAME, given, declared)
+    questions = leaving(artifacts.read(Questions), given.max_questions, NAME).questions
+    asks = explaining_api.requests(questions, model, given, 0)
+    showing.show(asks, model, given.budget_usd, masked_counts(questions))
+
+
+def main(dry_run: showing.DryRun = False) -> None:
     """Read, ask, write, report."""
+    if dry_run:
+        show()
+        return
     with stage_run(NAME, Params) as run:
         questions, given = run.read(Questions), run.params
         if given.provider == session.NONE:
@@ -67,11 +79,11 @@ def main() -> None:
             run.write(Explanations, artifacts.empty(Explanations), API)
             run.report({"questions_n": 0})
             return
-        explaining_api.check(given)
-        api = run.section(Api, "api")
-        who = Who(given.provider, given.model, given.base_url, given.is_batch)
-        model = session.priced(NAME, who, api)
+        answering.check(NAME, given, synthesis.FORMATS)
+        model, api = answering.priced(NAME, given, run.given)
         sent = leaving(questions, given.max_questions, NAME)
+        first = explaining_api.requests(sent.questions, model, given, 0)
+        print(showing.estimate(first, model, given.budget_usd), file=sys.stderr)
         with session.asking(NAME, model, api, given.budget_usd, given.is_batch) as (ask, book):
             before = book.spent()
             found = explaining_api.explain(sent.questions, model, given, ask)

@@ -23,10 +23,10 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.explanations import Explanations
 from schemas.questions import Questions
-from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
 from stages.pure.rounds import is_done, mark_final, next_prompt
-from stages.pure.scoring import NOT_TRAINED_ON
+from stages.pure.scored.marks import mark_options
+from stages.pure.scored.scoring import NOT_TRAINED_ON
 from stages.runtime import classifiers
 from stages.runtime.classifiers import Classifier
 from stages.runtime.loading.checkpoints import BASE_DIR

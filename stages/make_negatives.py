@@ -1,7 +1,7 @@
 """Write explanations that are wrong on purpose, from the students' own texts.
 
-    data/questions.parquet, data/candidates.parquet -> data/negatives.parquet
-                                                       reports/make_negatives.json
+    data/{questions,synthetic_questions,candidates}.parquet -> data/negatives.parquet
+                                                               reports/make_negatives.json
 
 One text per kind and question: a good text with key and distractor exchanged, a good text
 about another question, a circle, an inverted claim. They are made of real sentences, since
@@ -20,6 +20,8 @@ import pandas as pd
 from schemas.candidates import Candidates
 from schemas.negatives import KINDS, Negatives
 from schemas.questions import Questions
+from schemas.synthetic_questions import SyntheticQuestions
+from stages.pure import synthetic_questions
 from stages.pure.negative_table import make_negatives
 from stages.runtime.params import StageParams
 from stages.runtime.run import stage_run, start
@@ -48,7 +50,8 @@ def summarize(candidates: pd.DataFrame, table: pd.DataFrame) -> dict[str, float]
 def main() -> None:
     """Read, compute, write, report."""
     with stage_run("make_negatives", Params) as run:
-        questions, candidates = run.read(Questions), run.read(Candidates)
+        students, candidates = run.read(Questions), run.read(Candidates)
+        questions = synthetic_questions.joined(students, run.read(SyntheticQuestions))
         table = make_negatives(questions, candidates, run.params.negatives_per_question)
         run.write(Negatives, table)
         run.report(summarize(candidates, table))

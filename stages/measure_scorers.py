@@ -22,7 +22,7 @@ import typer
 
 from schemas.errors import InputError
 from stages.pure import baselines, measured_scorers
-from stages.pure.claims import Claim, claim_key
+from stages.pure.scored.claims import Claim, claim_key
 from stages.runtime import params, rated_files
 from stages.runtime.encoding import alignment
 from stages.runtime.loading.profile import Encoder

@@ -1,7 +1,8 @@
 """Train again with other seeds, so that a difference can be held against the luck of training.
 
-    data/questions{,_taught}.parquet, synthetic.parquet -> data/explanations_repeats.parquet
-    data/fitness_reward.parquet, models/base, scorers      reports/repeat_training.json
+    data/{questions,questions_taught,synthetic, -> data/explanations_repeats.parquet
+          synthetic_questions,fitness_reward}.parquet, models/base, scorers
+                                                   reports/repeat_training.json
 
 Each seed takes the steps of train_sft, sample_candidates, make_negatives, score_candidates
 (the scorers of the reward only), build_preferences, train_dpo and explain_test, with the same
@@ -23,9 +24,11 @@ from schemas.explanations import Explanations
 from schemas.fitness import Fitness
 from schemas.questions import TAUGHT, Questions
 from schemas.synthetic import Synthetic
-from stages.pure import pair_rules, rewards, scoring, synthetic_texts
+from schemas.synthetic_questions import SyntheticQuestions
+from stages.pure import pair_rules, rewards, synthetic_questions, synthetic_texts
 from stages.pure.negative_table import make_negatives
 from stages.pure.rewards import Reward
+from stages.pure.scored import scoring
 from stages.runtime.loading import checkpoints
 from stages.runtime.loading.profile import Generation, Model, Training
 from stages.runtime.run import Run, StageParams, stage_run, start
@@ -47,7 +50,7 @@ class Params(StageParams):
 class Fixed:
     """What all seeds share."""
 
-    questions: pd.DataFrame
+    questions: pd.DataFrame  # synthetic ones too
     synthetic: pd.DataFrame
     checks: pd.DataFrame  # Fitness of the reward verifier
     reward: Reward
@@ -65,27 +68,27 @@ def shared(run: Run[Params]) -> Fixed:
     declared = run.given["score_candidates"]["scorers"]
     pair_rules.check(settings, declared)
     named = rewards.reward_named(settings.reward, run.given["rewards"], declared)
-    questions, checks = run.read(Questions), run.read(Fitness, "reward")
+    students, checks = run.read(Questions), run.read(Fitness, "reward")
+    added = run.read(SyntheticQuestions)
     reward, left_out = pair_rules.usable(named, checks)
     if left_out:
         logging.warning(f"repeat_training: {left_out}. Reward: {rewards.formula(reward)}.")
     model, tuning = run.section(Model, "model"), run.section(dpo.Settings, "train_dpo")
     dpo.check(tuning)
     tokenizer = checkpoints.load_tokenizer(model)
+    taught = synthetic_questions.joined(run.read(Questions, TAUGHT), added)
     return Fixed(
-        questions,
+        synthetic_questions.joined(students, added),
         run.read(Synthetic),
         checks,
         reward,
         settings,
         model,
         tokenizer,
-        sft.lessons(
-            run.read(Questions, TAUGHT), run.section(sft.Settings, "train_sft"), tokenizer, model
-        ),
+        sft.lessons(taught, run.section(sft.Settings, "train_sft"), tokenizer, model),
         tuning,
         explaining.asked_questions(
-            questions, run.given["explain_test"]["max_questions"], "repeat_training"
+            students, run.given["explain_test"]["max_questions"], "repeat_training"
         ),
     )
 

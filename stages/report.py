@@ -37,6 +37,7 @@ from schemas.rejects import Rejects
 from schemas.scores import Scores
 from schemas.seed_comparisons import SeedComparisons
 from schemas.synthetic import Synthetic
+from schemas.synthetic_questions import SyntheticQuestions
 from schemas.win_rates import WinRates
 from stages.pure.page import sections
 from stages.pure.page.made import read_pins
@@ -65,11 +66,15 @@ REPORTS += ["sample_candidates", "make_negatives", "score_candidates", "build_pr
 REPORTS += ["audit_preferences", "check_leakage_texts", "validate", "repeat_training"]
 REPORTS += ["evaluate", *TRAININGS]
 REPORTS += [f"explain_test_{policy}" for policy in POLICIES if policy != API]
-# stages that ask nobody unless a provider is named; until then the page does not mention them
-ASKING: dict[str, tuple[type[Table], str | None]] = {
-    "explain_test_api": (Explanations, API),
-    "judge_test_api": (Judgements, None),
-    "synthesize": (Synthetic, None),
+# sections of stages that ask nobody unless a provider is named, with their tables and reports;
+# until then the page does not mention them
+ASKING: dict[str, dict[str, tuple[type[Table], str | None]]] = {
+    "explain_test_api": {"explain_test_api": (Explanations, API)},
+    "judge_test_api": {"judge_test_api": (Judgements, None)},
+    "synthesize": {
+        "synthesize_questions": (SyntheticQuestions, None),
+        "synthesize_texts": (Synthetic, None),
+    },
 }
 REQUIREMENTS = Path("requirements.txt")
 
@@ -86,17 +91,20 @@ def collect(run: Run[Params]) -> Material:
     """Read everything there is. Raises InputError if `evaluate` is no declared parameter."""
     if "evaluate" not in run.given:
         raise InputError("dvc.yaml: stage 'report' does not declare the param 'evaluate'. Add it.")
-    asked = [stage for stage in ASKING if is_asked(run.given.get(stage))]
-    unasked = [table for stage, table in ASKING.items() if stage not in asked]
+    asked = [section for section in ASKING if is_asked(run.given.get(section))]
+    bought = {name: table for section in asked for name, table in ASKING[section].items()}
+    unasked = [
+        table for section in ASKING if section not in asked for table in ASKING[section].values()
+    ]
     run.reads(*(schema.path(item) for schema, item in unasked if schema.path(item).exists()))
-    tables = [*TABLES, *(ASKING[stage] for stage in asked)]
+    tables = [*TABLES, *bought.values()]
     paths = [Path("models") / name for name in MODELS]
     paths += [schema.path(item) for schema, item in tables]
     return Material(
         tables={
             schema.path(item).stem: reports.read_table(run, schema, item) for schema, item in tables
         },
-        reports={stage: reports.read_report(run, stage) for stage in [*REPORTS, *asked]},
+        reports={stage: reports.read_report(run, stage) for stage in [*REPORTS, *bought]},
         curves={stage: reports.read_curve(run, stage) for stage in TRAININGS},
         given={k: v for k, v in run.given.items() if k not in ASKING or k in asked},
         digests={path.as_posix(): reports.digest(run, path) for path in paths},

@@ -1,6 +1,8 @@
 """Let the SFT policy explain train questions, several times each, and add the students' texts.
 
-    data/questions.parquet (train), models/sft -> data/candidates.parquet
+    data/questions.parquet (train), -> data/candidates.parquet
+    synthetic_questions.parquet,
+    models/sft
 
 One sample per temperature in `temperatures`; low ones give likely texts, high ones variety.
 Questions are drawn by a hash of their id, so that adding rows changes little of the choice.
@@ -14,6 +16,8 @@ from pathlib import Path
 
 from schemas.candidates import Candidates
 from schemas.questions import Questions
+from schemas.synthetic_questions import SyntheticQuestions
+from stages.pure import synthetic_questions
 from stages.runtime.loading import checkpoints
 from stages.runtime.loading.profile import Generation, Model
 from stages.runtime.run import StageParams, stage_run, start
@@ -31,7 +35,7 @@ class Params(StageParams, steps.Settings):
 def main() -> None:
     """Sample candidates for the train questions."""
     with stage_run("sample_candidates", Params) as run:
-        rows = run.read(Questions)
+        rows = synthetic_questions.joined(run.read(Questions), run.read(SyntheticQuestions))
         run.reads(checkpoints.BASE_DIR, POLICY)
         model, size = run.section(Model, "model"), run.section(Generation, "generation")
         writer = load_writer(model, size, POLICY)

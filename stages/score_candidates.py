@@ -1,8 +1,8 @@
 """Ask every scorer about every candidate, every negative and every synthetic text.
 
-    data/{questions,candidates,negatives,synthetic}.parquet -> data/scores.parquet
-    models/{verifier_reward,verifier_judge,entailment,         reports/score_candidates.json
-            solver,students}
+    data/{questions,synthetic_questions,candidates, -> data/scores.parquet
+          negatives,synthetic}.parquet                 reports/score_candidates.json
+    models/{verifier_reward,verifier_judge,entailment,solver,students}
 
 A scorer has a role. `reward` may select pairs; `heldout` scorers look at the same texts
 and select nothing, so that evaluate can trust them; `diagnostic` ones only describe. A reward
@@ -24,7 +24,9 @@ from schemas.negatives import Negatives
 from schemas.questions import Questions
 from schemas.scores import Scores
 from schemas.synthetic import Synthetic
-from stages.pure import catalogue, orders, probe, scoring, synthetic_texts
+from schemas.synthetic_questions import SyntheticQuestions
+from stages.pure import catalogue, probe, synthetic_questions, synthetic_texts
+from stages.pure.scored import orders, scoring
 from stages.runtime.params import StageParams
 from stages.runtime.run import stage_run, start
 from stages.scorers import registry
@@ -70,7 +72,8 @@ def main() -> None:
     with stage_run("score_candidates", Params) as run:
         roles = run.params.scorers
         catalogue.check_roles(roles, registry.SCORERS)
-        questions, made = run.read(Questions), (run.read(Candidates), run.read(Negatives))
+        students, made = run.read(Questions), (run.read(Candidates), run.read(Negatives))
+        questions = synthetic_questions.joined(students, run.read(SyntheticQuestions))
         synthetic = run.read(Synthetic)
         texts = scoring.texts_to_score(questions, *synthetic_texts.joined(*made, synthetic))
         run.reads(*registry.folders(roles))

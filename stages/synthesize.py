@@ -1,40 +1,52 @@
-"""Ask a large language model for explanations, good ones and flawed ones, within a budget.
+"""Ask a large language model for questions and explanations, good and flawed, within a budget.
 
-    data/{questions,candidates,negatives}.parquet -> data/synthetic.parquet
-                                                     reports/synthesize.json
+    questions: data/questions{,_taught}.parquet,  -> data/synthetic_questions.parquet
+               models/{base,solver}                  reports/synthesize_questions.json
+    texts:     data/{questions,candidates,        -> data/synthetic.parquet
+                     negatives}.parquet,             reports/synthesize_texts.json
+               models/solver
 
-Off by default: the provider `none` writes an empty table. Another one is asked for texts about
-the train questions that have candidates, and about no other. What leaves this machine is masked
+Off by default: the provider `none` writes empty tables. Another one is asked about train questions
+and about no other: before SFT for further questions with their explanation, and once the policy
+was sampled for texts about the questions that have candidates. What leaves this machine is masked
 (pure/privacy.py); --dry-run prints it and sends nothing. Every answer is stored before it is used
-and every call reserves its worst case under `budget_usd`: a second run, a killed one or another
-gate pays for nothing twice. What is made is not believed: texts that repeat or say too little are
-dropped here, with a reason, and the others go through the same scorers as all texts. Keys come
-from OPENAI_API_KEY, ANTHROPIC_API_KEY or PEERWISE_SERVER_KEY.
+and every call reserves its worst case under `budget_usd`, which both items share: a second run, a
+killed one or another gate pays for nothing twice. What is made is not believed: what repeats a
+text, is near to a held-out one or misses its key is dropped here, with a reason, and the rest goes
+through the same scorers as all texts. Keys come from OPENAI_API_KEY, ANTHROPIC_API_KEY or
+PEERWISE_SERVER_KEY.
 
     dvc repro synthesize
-    python -m stages.synthesize --dry-run
+    python -m stages.synthesize texts --dry-run
 """
 
-import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pandas as pd
-import typer
 
+from schemas.base import Table
 from schemas.candidates import Candidates
+from schemas.errors import InputError
+from schemas.leakage import Leakage
 from schemas.negatives import Negatives
-from schemas.questions import Questions
+from schemas.questions import TAUGHT, Questions
 from schemas.synthetic import KINDS, Synthetic
+from schemas.synthetic_questions import QUESTION_KINDS, SyntheticQuestions
 from stages.runtime import artifacts, params
-from stages.runtime.asking import asker, prices, session
+from stages.runtime.asking import prices, session
 from stages.runtime.asking.calls import Ask
 from stages.runtime.asking.prices import Model
-from stages.runtime.asking.session import Api, Who
-from stages.runtime.run import StageParams, stage_run, start
-from stages.steps import failing, requesting, synthesizing
+from stages.runtime.asking.session import Api, Asking, Who
+from stages.runtime.loading import checkpoints, profile
+from stages.runtime.run import Run, StageParams, stage_run, start
+from stages.runtime.sampling.drawing import Decoding
+from stages.steps import nearness, sft
+from stages.steps.asking import admitting, failing, requesting, showing
+from stages.steps.asking.question_rounds import QuestionRounds
+from stages.steps.asking.synthesizing import Job, Texts
 
 NAME = "synthesize"
 
@@ -49,103 +61,135 @@ class Params(StageParams, requesting.Settings):
     is_batch: bool
 
 
-def priced(given: Params, declared: dict[str, Any]) -> tuple[Model, Api]:
-    """Whom to ask, and how. Raises InputError for parameters that cannot be meant."""
+def meaning(run: Run[Params]) -> admitting.Meaning:
+    """Encoder and limits of check_leakage."""
+    return admitting.Meaning(
+        run.section(profile.Encoder, "encoder"), run.section(nearness.Settings, "check_leakage")
+    )
+
+
+def questions(run: Run[Params]) -> Job:
+    """What is asked about before SFT."""
+    students, taught = run.read(Questions), run.read(Questions, TAUGHT)
+    run.reads(Leakage.path("questions"), checkpoints.BASE_DIR, *failing.MODELS)
+    tuning = failing.Tuning(
+        run.section(sft.Settings, "train_sft"),
+        run.section(profile.Model, "model"),
+        run.section(profile.Training, "sft"),
+        run.section(profile.Generation, "generation"),
+        run.section(Decoding, "decoding"),
+        run.seed,
+    )
+    return QuestionRounds(students, taught, run.params, tuning, meaning(run))
+
+
+def texts(run: Run[Params]) -> Job:
+    """What is asked about once the policy was sampled."""
+    tables = run.read(Questions), run.read(Candidates), run.read(Negatives)
+    run.reads(*failing.MODELS)  # DVC depends on it, asked or not
+    return Texts(*tables, run.params, meaning(run))
+
+
+@dataclass(frozen=True)
+class Item:
+    """What one item of the stage writes, and who makes it."""
+
+    schema: type[Table]
+    kinds: list[str]
+    job: Callable[[Run[Params]], Job]
+
+
+ITEMS = {
+    "questions": Item(SyntheticQuestions, QUESTION_KINDS, questions),
+    "texts": Item(Synthetic, KINDS, texts),
+}
+
+
+def nothing(given: Params, kinds: list[str]) -> str | None:
+    """Why nobody is asked, or None. Raises InputError for parameters that cannot be meant."""
     requesting.check(given)
-    api = params.section(Api, "api", declared, "params.yaml")
+    if given.provider == session.NONE:
+        return "synthesize.provider is none: no model is asked."
+    if not requesting.asked_for(given, kinds):
+        return f"synthesize.kinds: {', '.join(kinds)} are all 0: no model is asked for them."
+    return None
+
+
+def priced(run: Run[Params]) -> tuple[Model, Api]:
+    """Whom to ask, and how. Raises InputError for parameters that cannot be meant."""
+    given, api = run.params, run.section(Api, "api")
     who = Who(given.provider, given.model, given.base_url, given.is_batch)
     return session.priced(NAME, who, api), api
 
 
-def asked_about(
-    questions: pd.DataFrame, candidates: pd.DataFrame, negatives: pd.DataFrame, given: Params
-) -> pd.DataFrame:
-    """The candidates of the questions that are asked about."""
-    below = given.only_explained_below
-    if below is None:
-        return candidates
-    return failing.failed(questions, candidates, negatives, below)
+@contextmanager
+def paying(run: Run[Params], model: Model, api: Api) -> Iterator[Asking]:
+    """A function that asks; what was paid is told at the end."""
+    opened = session.asking(NAME, model, api, run.params.budget_usd, run.params.is_batch)
+    with opened as (ask, book):
+        before = book.spent()
+        yield ask
+        paid = prices.dollars(book.spent() - before)
+    print(f"{run.name}: {paid:.4f} dollars in this run.", file=sys.stderr)
 
 
-def summarize(table: pd.DataFrame) -> dict[str, float]:
-    """How many texts there are of each kind, how many of them are used, and what they cost."""
+def summarize(table: pd.DataFrame, item: str, kinds: list[str]) -> dict[str, float]:
+    """How many there are of each kind, how many of them are used, and what they cost."""
     numbers: dict[str, float] = {
-        "texts_n": len(table),
+        f"{item}_n": len(table),
         "used_n": int(table.reason.isna().sum()),
         "cost_usd": float(table.cost_usd.sum()),
     }
-    for kind in KINDS:
+    for kind in kinds:
         own = table[table.kind == kind]
         numbers |= {f"{kind}_n": len(own), f"{kind}_used_n": int(own.reason.isna().sum())}
     return numbers | {f"{name}_n": int(n) for name, n in table.reason.value_counts().items()}
 
 
-def show() -> None:
-    """Print the requests of a first run as JSON lines, and what they would cost."""
-    declared = params.declared(NAME)
-    given = params.section(Params, NAME, declared, "params.yaml")
-    if given.provider == session.NONE:
-        print("synthesize.provider is none: nothing would be sent.", file=sys.stderr)
-        return
-    model, _ = priced(given, declared)
-    questions = artifacts.read(Questions)
-    tables = questions, artifacts.read(Candidates), artifacts.read(Negatives)
-    texts = requesting.planned(questions, asked_about(*tables, given), model, given)
-    asks = requesting.requests(texts, questions, model, given, 0)
-    for ask in asks:
-        print(json.dumps(asdict(ask), ensure_ascii=False))
-    masked = requesting.masked_counts(texts, questions, given)
-    told = f"Masked in what is sent: {masked or 'nothing'}. Nothing was sent."
-    print(f"{estimate(asks, model, given)} {told}", file=sys.stderr)
-
-
-def estimate(asks: Sequence[Ask], model: Model, given: Params) -> str:
-    """What requests will cost, in one line; those that are answered already cost nothing."""
-    known = asker.known(asks)
-    new = [ask for ask in asks if ask.name not in known]
-    likely, worst = (sum(map(of, new)) for of in (model.price.likely, model.price.worst))
-    return (
-        f"{len(asks)} requests to {model.provider} {model.name}, {len(new)} of them not answered "
-        f"yet: about {prices.dollars(likely):.4f} dollars, {prices.dollars(worst):.4f} at most; "
-        f"cap {given.budget_usd}."
-    )
-
-
-def main(
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")
-    ] = False,
-) -> None:
+def make(run: Run[Params], item: str) -> None:
     """Read, ask, check, write, report."""
-    if dry_run:
-        show()
+    kind = ITEMS[item]
+    job = kind.job(run)
+    if why := nothing(run.params, kind.kinds):
+        print(why, file=sys.stderr)
+        run.write(kind.schema, artifacts.empty(kind.schema))
+        run.report({f"{item}_n": 0})
         return
-    with stage_run(NAME, Params) as run:
-        questions, candidates = run.read(Questions), run.read(Candidates)
-        negatives = run.read(Negatives)
-        run.reads(*failing.MODELS)  # DVC depends on it, asked or not
-        if run.params.provider == session.NONE:
-            table = synthesizing.table([], [], None)
-            print("synthesize.provider is none: no model is asked.", file=sys.stderr)
-            run.write(Synthetic, table)
-            run.report({"texts_n": 0})
-            return
-        model, api = priced(run.params, run.given)
-        asked = asked_about(questions, candidates, negatives, run.params)
-        texts = requesting.planned(questions, asked, model, run.params)
-        first = requesting.requests(texts, questions, model, run.params, 0)
-        print(estimate(first, model, run.params), file=sys.stderr)
-        paying = session.asking(NAME, model, api, run.params.budget_usd, run.params.is_batch)
-        with paying as (ask, book):
-            before = book.spent()
-            made = synthesizing.make(texts, questions, model, run.params, ask)
-            spent = prices.dollars(book.spent() - before)
-        table = synthesizing.table(texts, made, model)
-        table = synthesizing.gated(table, questions, candidates, negatives, run.params)
-        run.write(Synthetic, table)
-        masked = requesting.masked_counts(texts, questions, run.params)
-        run.report(summarize(table) | {f"masked_{kind}_n": n for kind, n in masked.items()})
-        print(f"synthesize: {spent:.4f} dollars in this run.", file=sys.stderr)
+    model, api = priced(run)
+
+    def tell(asks: list[Ask]) -> None:
+        print(showing.estimate(asks, model, run.params.budget_usd), file=sys.stderr)
+
+    with paying(run, model, api) as ask:
+        table = job.run(model, ask, tell)
+    if table.empty:
+        print(f"{run.name}: there is nothing to ask about.", file=sys.stderr)
+    run.write(kind.schema, table)
+    masked = {f"masked_{name}_n": n for name, n in job.masked(table).items()}
+    run.report(summarize(table, item, kind.kinds) | masked)
+
+
+def show(run: Run[Params], item: str) -> None:
+    """Print the requests of a first run, of its first round, and what they would cost."""
+    kind = ITEMS[item]
+    if why := nothing(run.params, kind.kinds):
+        print(f"{why} Nothing would be sent.", file=sys.stderr)
+        return
+    job, (model, _) = kind.job(run), priced(run)
+    asks, masked = job.first(model)
+    showing.show(asks, model, run.params.budget_usd, masked)
+
+
+def main(item: str, dry_run: showing.DryRun = False) -> None:
+    """Ask for "questions" before SFT, or for "texts" once the policy was sampled."""
+    if item not in ITEMS:
+        raise InputError(f"synthesize: unknown item '{item}'. Use one of {sorted(ITEMS)}.")
+    if dry_run:
+        given = params.declared(f"{NAME}@{item}")
+        show(Run(NAME, item, params.section(Params, NAME, given), given), item)
+        return
+    with stage_run(NAME, Params, item) as run:
+        make(run, item)
 
 
 if __name__ == "__main__":

@@ -31,10 +31,10 @@ import typer
 
 from schemas.errors import InputError
 from schemas.questions import Questions
-from stages.pure.marks import mark_options
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.pure.rounds import is_done, next_prompt
-from stages.pure.scoring import NOT_TRAINED_ON
+from stages.pure.scored.marks import mark_options
+from stages.pure.scored.scoring import NOT_TRAINED_ON
 from stages.runtime import artifacts, classifiers, params, store, usage
 from stages.runtime.classifiers import Classifier
 from stages.runtime.loading.profile import Generation, Model

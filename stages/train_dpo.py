@@ -22,6 +22,8 @@ from schemas.leakage import Leakage
 from schemas.pair_audit import PairAudit
 from schemas.preferences import Preferences
 from schemas.questions import Questions
+from schemas.synthetic_questions import SyntheticQuestions
+from stages.pure import synthetic_questions
 from stages.runtime import artifacts
 from stages.runtime.loading import checkpoints
 from stages.runtime.loading.profile import Model, Training
@@ -44,7 +46,8 @@ def main() -> None:
         dpo.check(run.params)
         model = run.section(Model, "model")
         distributed.relaunch("stages.train_dpo", model, sys.argv[1:])
-        questions, pairs = run.read(Questions), run.read(Preferences)
+        students, pairs = run.read(Questions), run.read(Preferences)
+        questions = synthetic_questions.joined(students, run.read(SyntheticQuestions))
         run.reads(checkpoints.BASE_DIR, PARENT)
         run.reads(PairAudit.path(), Leakage.path("texts"))
         tokenizer = checkpoints.load_tokenizer(model)
@@ -53,7 +56,7 @@ def main() -> None:
         settings = run.section(Training, "dpo")
         log = dpo.train(policy, tokenizer, rows, run.params, settings, model, run.seed)
         if is_main_process():
-            data = [Preferences.path(), Questions.path()]
+            data = [Preferences.path(), Questions.path(), SyntheticQuestions.path()]
             manifest = checkpoints.manifest_for(model, tokenizer, PARENT, data, "dpo")
             with artifacts.complete_folder(FOLDER) as folder:
                 checkpoints.save_adapter(policy, folder, manifest)

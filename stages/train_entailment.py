@@ -24,8 +24,8 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.leakage import Leakage
 from schemas.questions import TAUGHT, Questions
-from stages.pure.claims import Claim, claim, claim_key
 from stages.pure.prompts import distractor_texts
+from stages.pure.scored.claims import Claim, claim, claim_key
 from stages.runtime import artifacts
 from stages.runtime.encoding import alignment
 from stages.runtime.encoding.alignment import Examples, Scorer

@@ -1,14 +1,14 @@
 """Teach the base to explain: supervised fine-tuning of a LoRA adapter.
 
-    data/questions_taught.parquet (train, is_sft_row), models/base -> models/sft
-                                                               reports/train_sft.json, curves/
+    data/questions_taught.parquet (train, is_sft_row), -> models/sft
+    synthetic_questions.parquet, models/base              reports/train_sft.json, curves/
 
 Two kinds of rows: a question and a student's explanation, and refinements (a worse text of
 the cluster with its rating, then the better one) in ILearner's prompt, so that the ILearner
 loop asks for what it was trained on. The loss covers the completion only and EOS is part of
 it: the model learns to stop. Healthy: eval_loss falls, and does not rise again by much (more
 epochs learn the train texts by heart); sampled answers stop by themselves in at least 95 %
-(reports/evaluate.json, sft_stopped_frac).
+(reports/evaluate.json, sft_stopped_frac). Synthetic questions are rows like the students'.
 
     dvc repro train_sft
     python -m stages.train_sft
@@ -22,6 +22,8 @@ import pandas as pd
 
 from schemas.leakage import Leakage
 from schemas.questions import TAUGHT, Questions
+from schemas.synthetic_questions import SyntheticQuestions
+from stages.pure import synthetic_questions
 from stages.runtime import artifacts
 from stages.runtime.loading import checkpoints
 from stages.runtime.loading.profile import Model, Training
@@ -43,7 +45,8 @@ def main() -> None:
     with stage_run("train_sft", Params) as run:
         model = run.section(Model, "model")
         distributed.relaunch("stages.train_sft", model, sys.argv[1:])
-        questions = run.read(Questions, TAUGHT)
+        students, added = run.read(Questions, TAUGHT), run.read(SyntheticQuestions)
+        questions = synthetic_questions.joined(students, added)
         run.reads(Leakage.path("questions"))
         run.reads(checkpoints.BASE_DIR)
         tokenizer = checkpoints.load_tokenizer(model)
@@ -51,7 +54,7 @@ def main() -> None:
         settings = run.section(Training, "sft")
         policy, log = sft.train(taught, tokenizer, model, settings, run.seed)
         if is_main_process():
-            data = [Questions.path(TAUGHT)]
+            data = [Questions.path(TAUGHT), SyntheticQuestions.path()]
             manifest = checkpoints.manifest_for(model, tokenizer, None, data, "sft")
             with artifacts.complete_folder(FOLDER) as folder:
                 checkpoints.save_adapter(policy, folder, manifest)

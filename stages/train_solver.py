@@ -24,7 +24,8 @@ import numpy as np
 
 from schemas.errors import InputError
 from schemas.questions import TAUGHT, Questions
-from stages.pure import masking, prompts, solving
+from stages.pure import prompts
+from stages.pure.scored import masking, solving
 from stages.runtime import artifacts, solver
 from stages.runtime.loading import checkpoints
 from stages.runtime.loading.profile import Encoder

@@ -32,7 +32,8 @@ import pandas as pd
 
 from schemas.errors import InputError
 from schemas.questions import TAUGHT, Questions
-from stages.pure import exams, masking, prompts, reading, solving, utility
+from stages.pure import exams, prompts, reading, utility
+from stages.pure.scored import masking, solving
 from stages.runtime import artifacts, lessons, params, resume, students
 from stages.runtime.lessons import Reading
 from stages.runtime.loading import checkpoints

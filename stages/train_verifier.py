@@ -30,9 +30,9 @@ from schemas.leakage import Leakage
 from schemas.predictions import Predictions
 from schemas.questions import TAUGHT, Questions
 from stages.pure import swaps
-from stages.pure.claims import Claim, claim_key
-from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
+from stages.pure.scored.claims import Claim, claim_key
+from stages.pure.scored.marks import mark_options
 from stages.runtime import artifacts, classifiers, resume
 from stages.runtime.classifiers import Classifier
 from stages.runtime.encoding import alignment

@@ -22,8 +22,9 @@ import pandas as pd
 from schemas.errors import InputError
 from schemas.questions import Questions
 from schemas.validations import Validations
-from stages.pure import catalogue, measurements, scoring, stats
+from stages.pure import catalogue, measurements, stats
 from stages.pure.prompts import distinct_questions, render_prompt
+from stages.pure.scored import scoring
 from stages.runtime import artifacts
 from stages.runtime.loading.checkpoints import BASE_DIR
 from stages.runtime.loading.profile import Generation, Model

@@ -27,6 +27,7 @@ from schemas.rejects import Rejects
 from schemas.scores import Scores
 from schemas.seed_comparisons import SeedComparisons
 from schemas.synthetic import Synthetic
+from schemas.synthetic_questions import SyntheticQuestions
 from schemas.validations import Validations
 from schemas.win_rates import WinRates
 from stages.runtime import artifacts
@@ -88,6 +89,19 @@ def synthetic() -> pd.DataFrame:
         ("q2", 3000, "inverted_logic", None, None, "refused", *paid),
     ]
     return table(Synthetic, rows)
+
+
+def synthetic_questions() -> pd.DataFrame:
+    """Of q1 a new question that is used, and one that repeats it; of q2 one that never came."""
+    asked = ("Which of the two conducts a current?", "copper", "wood", None, None, None, 2, "A")
+    said = "Its electrons move freely, so copper conducts, and wood holds its own."
+    paid = ("openai gpt-4o", 300, 90, 0.0016)
+    rows = [
+        ("q1", 0, 0, "new_question", "s1", *asked, said, None, *paid),
+        ("q1", 1, 0, "new_question", "s1", *asked, said, "equal_to_existing", *paid),
+        ("q2", 0, 0, "rephrased_question", *[None] * 7, 2, "A", None, "refused", *paid),
+    ]
+    return table(SyntheticQuestions, rows)
 
 
 def scores() -> pd.DataFrame:
@@ -296,6 +310,7 @@ def tables() -> dict[tuple[type[Table], Item], pd.DataFrame]:
         (Candidates, None): candidates(),
         (Negatives, None): negatives(),
         (Synthetic, None): synthetic(),
+        (SyntheticQuestions, None): synthetic_questions(),
         (Scores, None): scores(),
         (Preferences, None): preferences(),
         (Drops, None): drops(),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from stages.runtime import classifiers
-from stages.runtime.adapters import activate
 from stages.runtime.loading import checkpoints
+from stages.runtime.loading.adapters import activate
 from tests.tiny_models import MODEL
 
 pytest_plugins = ["tests.tiny_fixtures"]

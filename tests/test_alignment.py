@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import InputError
-from stages.pure.claims import Claim, claim, claim_key
 from stages.pure.prompts import distractor_texts
-from stages.runtime import encoder
-from stages.runtime.encoding import alignment, heads
+from stages.pure.scored.claims import Claim, claim, claim_key
+from stages.runtime.encoding import alignment, encoder, heads
 from stages.runtime.encoding.agreement import (
     ENTAILMENT,
     FEATURES,

@@ -25,7 +25,7 @@ LAYERS = {
     "pure": ("stages/pure/**/*.py", ("stages.runtime", *ABOVE, "mlflow", "dvc", *MODELS)),
     "runtime": ("stages/runtime/**/*.py", ("stages.pure", *ABOVE)),
     "scorers": ("stages/scorers/*.py", ("stages.steps", "mlflow", "dvc", *MODELS)),
-    "steps": ("stages/steps/*.py", ("mlflow", "dvc", *MODELS)),
+    "steps": ("stages/steps/**/*.py", ("mlflow", "dvc", *MODELS)),
     "benches": ("stages/benches/*.py", ("mlflow", "dvc")),
 }
 HEAVY = (*MODELS, "mlflow", "dvc", "bert_score", "sentence_transformers", "matplotlib", "sklearn")
@@ -119,7 +119,7 @@ def test_the_facts_of_the_sample_course_are_read_only_to_invent_and_to_measure(c
 
 
 def test_no_scorer_and_no_step_but_the_one_that_asks_it_reaches_the_oracle():
-    below = [*files("stages/scorers/*.py"), *files("stages/steps/*.py")]
+    below = [*files("stages/scorers/*.py"), *files("stages/steps/**/*.py")]
     asking = [str(path) for path in below if any("oracle" in p.stem for p in closure(path))]
     assert asking == ["stages/steps/truth.py"]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.runtime import bertscore, encoder, similarity, store, students
-from stages.runtime.encoding import alignment, buckets
+from stages.runtime import bertscore, store, students
+from stages.runtime.encoding import alignment, buckets, encoder, similarity
 from stages.runtime.encoding.alignment import Reader
 from stages.runtime.encoding.buckets import LEAST_TOKENS, batches, room
 from stages.runtime.loading import processor

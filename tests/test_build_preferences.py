@@ -21,6 +21,7 @@ from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.scores import Scores
 from schemas.synthetic import Synthetic
+from schemas.synthetic_questions import SyntheticQuestions
 from stages import build_preferences
 from stages.build_preferences import check_split
 from stages.pure import metrics, pairing
@@ -583,7 +584,8 @@ def stage(tmp_path, monkeypatch):
     artifacts.write(Fitness, fit(True), "reward")
     for schema, frame in zip((Questions, Candidates, Negatives, Scores), course(), strict=True):
         artifacts.write(schema, frame)
-    artifacts.write(Synthetic, invented.table(Synthetic, []))
+    artifacts.write(Synthetic, artifacts.empty(Synthetic))
+    artifacts.write(SyntheticQuestions, artifacts.empty(SyntheticQuestions))
     return tmp_path
 
 

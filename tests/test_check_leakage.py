@@ -18,10 +18,13 @@ from schemas.questions import SPLITS, Questions
 from schemas.scores import Scores
 from schemas.synthetic import Synthetic
 from stages import calibrate_leakage, check_leakage
-from stages.check_leakage import Params, check_splits, pairs_of_questions, pairs_of_texts
+from stages.check_leakage import Params, check_splits
 from stages.pure import clusters, leakage
-from stages.runtime import artifacts, params, similarity, store, tracking
+from stages.runtime import artifacts, params, store, tracking
+from stages.runtime.encoding import similarity
 from stages.runtime.loading.profile import Encoder
+from stages.steps import nearness
+from stages.steps.nearness import pairs_of_questions, pairs_of_texts
 from tests import invented
 from tests.imports import ROOT
 from tests.paraphrases import PARAPHRASES, questions
@@ -224,7 +227,7 @@ def test_shared_words_are_found_across_blocks(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
 def test_a_limit_that_nothing_is_below_is_refused(name: str, value: float):
     changed = Params(**(SECTION | {name: value}))
-    assert f"check_leakage.{name}: {value}" in message(lambda: check_leakage.check_params(changed))
+    assert f"check_leakage.{name}: {value}" in message(lambda: nearness.check(changed))
 
 
 def test_a_long_text_is_named_by_its_start():

@@ -18,9 +18,10 @@ from schemas.policy_means import PolicyMeans
 from schemas.seed_comparisons import SeedComparisons
 from schemas.win_rates import WinRates
 from stages import evaluate
-from stages.pure import catalogue, comparison, measurements, metrics, scoring
+from stages.pure import catalogue, comparison, measurements, metrics
 from stages.pure.comparison import Resampling, all_pairs
 from stages.pure.metrics import Value
+from stages.pure.scored import scoring
 from stages.runtime import artifacts, bertscore
 from stages.runtime.loading.checkpoints import BASE_DIR
 from stages.runtime.loading.profile import Encoder
@@ -414,7 +415,7 @@ def test_a_bertscore_comes_back_to_its_text(models: dict[str, list]):
 def test_bertscore_agrees_with_its_library_and_a_blank_text_has_none():
     from bert_score import BERTScorer
 
-    from stages.runtime import encoder
+    from stages.runtime.encoding import encoder
 
     texts = ["The heart pumps blood.", "Plants make sugar from light, and a good deal more."]
     pairs = [(texts[0], texts[0]), (texts[0], texts[1]), (texts[1], texts[0])]

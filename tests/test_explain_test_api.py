@@ -1,26 +1,30 @@
 """An API's model as a policy: what leaves, which answers count, and what it is compared on."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from anthropic import transform_schema
 
 from schemas.errors import InputError
 from schemas.explanations import NO_TRAINING, Explanations
 from schemas.questions import Questions
 from schemas.synthetic import POSITIVE
 from stages import explain_test_api as stage
-from stages.pure import comparison, measurements, synthesis
+from stages.pure import comparison, measurements, privacy, synthesis
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.pure.stats import Resampling
-from stages.runtime import artifacts, params, tracking
+from stages.runtime import artifacts, params, store, tracking
 from stages.runtime.asking import asker
+from stages.runtime.run import start
 from tests import invented
 from tests.test_synthesize import API, KEY
 from tests.tiny_models import course
+from tests.vendor_shapes import asked_of, limit_of
 from tests.vendors import Fault as F
 from tests.vendors import Vendors, always, at_first, status, vendors
 
@@ -53,6 +57,30 @@ def answer(system: str, user: str, schema: dict[str, Any] | None) -> str:
     return json.dumps({"reasoning": "so", "explanation": f"It is {key} for a good reason."})
 
 
+def sent(server: Vendors, provider: Any = "openai") -> list[tuple[Any, ...]]:
+    """What the server was asked, in an order of its own, as `printed` has it."""
+    bodies = [one.body for one in server.asked()]
+    rows = [(*asked_of(provider, b), limit_of(b), b.get("temperature")) for b in bodies]
+    return sorted(rows, key=repr)
+
+
+def printed(out: str, provider: str = "openai") -> list[tuple[Any, ...]]:
+    """System, user, schema, max_tokens and temperature of each line of a dry run."""
+    fields = ("system", "user", "schema", "max_tokens", "temperature")
+    asks = [json.loads(line) for line in out.splitlines()]
+    if provider == "anthropic":  # whose client leaves out the type where the values are listed
+        asks = [one | {"schema": one["schema"] and transform_schema(one["schema"])} for one in asks]
+    return sorted((tuple(one[name] for name in fields) for one in asks), key=repr)
+
+
+def estimates(told: str) -> tuple[float, ...]:
+    """Requests, those not answered yet, likely and worst dollars and the cap, as printed."""
+    pattern = r"(\d+) requests to \S+ \S+, (\d+) of them not answered yet: about ([\d.]+) dollars, "
+    match = re.search(pattern + r"([\d.]+) at most if none is asked twice; cap ([\d.]+)\.", told)
+    assert match
+    return tuple(map(float, match.groups()))
+
+
 def of(stem: str, fault: F) -> Callable[[str, int], F | None]:
     """A plan: every request about the question with this stem goes wrong."""
     return lambda user, nth: fault if stem in user else None
@@ -74,15 +102,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame) -> 
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
 
     def once(
-        server: Vendors | None = None, provider: str = "openai", **changes: Any
+        server: Vendors | None = None, provider: str = "openai", dry: bool = False, **changes: Any
     ) -> pd.DataFrame:
         section = SECTION | changes
         if server:
             section |= {"provider": provider, "base_url": server.url_of(provider)}
         monkeypatch.setattr(params, "declared", lambda name: {stage.NAME: section, "api": PRICED})
         artifacts.write(Questions, rows)
-        stage.main()
-        return artifacts.read(Explanations, "api")
+        stage.main(dry)
+        return artifacts.read(Explanations, "api") if not dry else pd.DataFrame()
 
     return once
 
@@ -185,6 +213,116 @@ def test_a_limit_takes_the_first_by_a_digest_and_more_takes_the_same_again(run: 
         assert len(server.bills) == len(two) == 2
         assert two < set(run(server, max_questions=4).question_id)
         assert len(server.bills) == 4
+
+
+# ---- what is shown before it is sent -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "changes"),
+    [
+        ("openai", {"temperature": 0.5}),
+        ("openai", {"answer_format": "tag", "max_questions": 4}),
+        ("openai", {"answer_format": "plain"}),
+        ("anthropic", {"model": "claude-haiku-4-5"}),
+    ],
+)
+def test_a_dry_run_prints_exactly_what_is_then_sent_and_needs_no_key(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    provider: str,
+    changes: dict[str, Any],
+):
+    with vendors(answer=lambda *_: "Because. EXPLANATION: because.") as server:
+        with monkeypatch.context() as without:
+            for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+                without.delenv(name)
+            run(server, provider, dry=True, **changes)
+        shown = capsys.readouterr()
+        assert server.seen == []
+        assert not Explanations.path("api").exists()
+        assert not Path("reports").exists()
+        run(server, provider, max_asks=1, **changes)
+        assert printed(shown.out, provider) == sent(server, provider)
+    names = [json.loads(line)["name"] for line in shown.out.splitlines()]
+    assert len(names) == changes.get("max_questions", TEST_N)
+    found = store.opened().find(asker.KIND, names)
+    assert {row["reply"]["text"] for row in found.values()} == {"Because. EXPLANATION: because."}
+    assert set(found) == set(names)
+
+
+def test_a_dry_run_tells_the_cost_and_what_is_masked(
+    run: Run, rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+):
+    rows.loc[rows.question_id == "q15", "stem"] = "Ask ann.lee@uni.example where it lives."
+    with vendors(answer=answer) as server:
+        run(server, dry=True)
+        told = capsys.readouterr()
+        assert "ann.lee" not in told.out
+        asked, new, likely, worst, cap = estimates(told.err)
+        assert (asked, new, cap) == (TEST_N, TEST_N, 5)
+        assert 0 < likely < worst
+        assert "Masked in what is sent: {'email': 1}. Nothing was sent." in told.err
+        run(server, max_questions=2)
+        assert report()["metrics"]["cost_usd"] < worst
+        assert estimates(capsys.readouterr().err)[:2] == (2, 2)  # told before they are asked
+        run(server, dry=True)
+        again = capsys.readouterr()
+    asked, new, less, _, _ = estimates(again.err)
+    assert (asked, new) == (TEST_N, TEST_N - 2)
+    assert less < likely
+    assert again.out == told.out  # those of a first run, answered or not
+
+
+def test_requests_that_masking_makes_equal_are_shown_and_counted_once(
+    run: Run, rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+):
+    asked = ["stem", *privacy.OPTIONS, "options_n", "key"]
+    one, other = rows.question_id == "q14", rows.question_id == "q15"
+    for name in asked:
+        rows.loc[other, name] = rows.loc[one, name].iloc[0]
+    rows.loc[one, "stem"] = "Ask ann.lee@uni.example where it lives."
+    rows.loc[other, "stem"] = "Ask bo.ek@uni.example where it lives."
+    with vendors(answer=answer) as server:
+        run(server, dry=True)
+        shown = capsys.readouterr()
+        assert len(run(server)) == TEST_N
+        assert printed(shown.out) == sent(server)
+    assert len(shown.out.splitlines()) == estimates(shown.err)[0] == TEST_N - 1
+
+
+def test_the_estimate_is_told_before_anything_is_asked(
+    run: Run, capsys: pytest.CaptureFixture[str]
+):
+    refused = pytest.raises(InputError, match="OPENAI_API_KEY")
+    with vendors(answer=answer, plan=always(status(401, "bad key"))) as server, refused:
+        run(server)
+    assert estimates(capsys.readouterr().err)[:2] == (TEST_N, TEST_N)
+
+
+def test_a_dry_run_without_a_provider_says_so(run: Run, capsys: pytest.CaptureFixture[str]):
+    run(dry=True)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == "explain_test_api.provider is none: nothing would be sent.\n"
+
+
+def test_a_dry_run_refuses_what_a_run_refuses(run: Run):
+    for changes in ({"answer_format": "tags"}, {"budget_usd": -1.0}, {"model": "gpt-5"}):
+        with vendors() as server, pytest.raises(InputError):
+            run(server, dry=True, **changes)
+
+
+def test_the_dry_run_is_an_option_of_the_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run()  # leaves the workspace as it is
+    monkeypatch.setattr("sys.argv", [stage.NAME, "--dry-run"])
+    with pytest.raises(SystemExit) as ended:
+        start(stage.main)
+    assert ended.value.code == 0
+    assert "nothing would be sent" in capsys.readouterr().err
 
 
 # ---- what is no answer ---------------------------------------------------------------------

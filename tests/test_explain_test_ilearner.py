@@ -16,7 +16,7 @@ from schemas.explanations import Explanations
 from schemas.questions import Questions
 from stages import explain_test_ilearner as stage
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
-from stages.pure.scoring import NOT_TRAINED_ON
+from stages.pure.scored.scoring import NOT_TRAINED_ON
 from stages.runtime import artifacts, classifiers, store
 from stages.runtime.loading import checkpoints
 from stages.runtime.sampling import generation

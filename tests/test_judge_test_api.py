@@ -16,10 +16,11 @@ from schemas.questions import Questions
 from stages import judge_test_api as stage
 from stages.pure import verdicts
 from stages.pure.prompts import distinct_questions
-from stages.runtime import artifacts, params, tracking
+from stages.runtime import artifacts, params, store, tracking
 from stages.runtime.asking import asker
+from stages.runtime.run import start
 from tests import invented
-from tests.test_explain_test_api import PRICED
+from tests.test_explain_test_api import PRICED, estimates, printed, sent
 from tests.test_synthesize import KEY
 from tests.tiny_models import course
 from tests.vendors import Fault as F
@@ -30,6 +31,7 @@ SECTION: dict[str, Any] = {
     "model": "gpt-4o",
     "base_url": None,
     "policies": ["dpo", "sft"],
+    "answer_format": "json_schema",
     "temperature": None,
     "max_tokens": 200,
     "max_asks": 2,
@@ -100,12 +102,14 @@ def data_of(user: str) -> Any:
     return json.loads(user.split("<data>")[1].split("</data>")[0])
 
 
-def judge(choose: Callable[[str, str], str]) -> Callable[..., str]:
-    """A server's answer from a rule on the two texts as they are shown."""
+def judge(choose: Callable[[str, str], str], tag: str = "VERDICT: ") -> Callable[..., str]:
+    """A server's answer from a rule on the two texts as they are shown, with a schema or a tag."""
 
     def answer(system: str, user: str, schema: dict[str, Any] | None) -> str:
         shown = data_of(user)
         winner = choose(shown["first explanation"], shown["second explanation"])
+        if schema is None:
+            return f"One is longer.\n\n{tag}{winner}"
         return json.dumps({"reasoning": "so", "winner": winner})
 
     return answer
@@ -141,7 +145,7 @@ def run(
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
 
     def once(
-        server: Vendors | None = None, provider: str = "openai", **changes: Any
+        server: Vendors | None = None, provider: str = "openai", dry: bool = False, **changes: Any
     ) -> pd.DataFrame:
         section = SECTION | changes
         if server:
@@ -151,8 +155,8 @@ def run(
         artifacts.write(Evaluations, rated(STARS))
         for policy, own in texts.items():
             artifacts.write(Explanations, said(policy, own), policy)
-        stage.main()
-        return artifacts.read(Judgements)
+        stage.main(dry)
+        return artifacts.read(Judgements) if not dry else pd.DataFrame()
 
     return once
 
@@ -181,7 +185,7 @@ def test_every_pair_is_asked_about_in_both_orders_and_equal_texts_are_not(
         table = run(server)
         users = [one.body["messages"][1]["content"] for one in server.asked()]
         systems = {one.body["messages"][0]["content"] for one in server.asked()}
-    assert systems == {verdicts.SYSTEM}
+    assert systems == {verdicts.system_text("json_schema")}
     stems = distinct_questions(rows).set_index("question_id").stem
     shown = {
         (d["question"], d["first explanation"], d["second explanation"])
@@ -221,6 +225,16 @@ def test_personal_data_in_a_text_is_masked_and_counted(run: Run, texts: dict[str
     assert report()["metrics"]["masked_email_n"] == 1
 
 
+def test_what_is_masked_in_texts_that_nobody_is_asked_about_is_not_counted(
+    run: Run, texts: dict[str, dict[str, str]]
+):
+    for own in texts.values():
+        own[names()[5]] = "Ask ann.lee@uni.example."
+    with vendors(answer=judge(longer)) as server:
+        run(server)
+    assert "masked_email_n" not in report()["metrics"]
+
+
 def test_any_two_policies_can_be_compared_on_what_both_explain(
     run: Run, texts: dict[str, dict[str, str]]
 ):
@@ -244,6 +258,128 @@ def test_another_vendor_takes_the_same_request(run: Run):
 def test_a_limit_is_one_of_questions(run: Run):
     with vendors(answer=judge(longer)) as server:
         assert run(server, max_questions=2).question_id.nunique() == 2
+
+
+# ---- what is shown before it is sent -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "changes"),
+    [
+        ("openai", {"temperature": 0.5}),
+        ("openai", {"answer_format": "tag", "max_questions": 2}),
+        ("anthropic", {"model": "claude-haiku-4-5", "answer_format": "tag"}),
+        ("anthropic", {"model": "claude-haiku-4-5"}),
+    ],
+)
+def test_a_dry_run_prints_exactly_what_is_then_sent_and_needs_no_key(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    provider: str,
+    changes: dict[str, Any],
+):
+    with vendors(answer=judge(longer)) as server:
+        with monkeypatch.context() as without:
+            for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+                without.delenv(name)
+            run(server, provider, dry=True, **changes)
+        shown = capsys.readouterr()
+        assert server.seen == []
+        assert not Judgements.path().exists()
+        assert not Path("reports").exists()
+        run(server, provider, **changes)
+        assert len(server.asked()) == len(shown.out.splitlines()) > 0
+        assert printed(shown.out, provider) == sent(server, provider)
+    kept = store.opened().find(asker.KIND, [json.loads(x)["name"] for x in shown.out.splitlines()])
+    assert len(kept) == len(shown.out.splitlines())
+
+
+def test_the_cost_and_what_is_masked_are_told_before_anything_is_asked(
+    run: Run, texts: dict[str, dict[str, str]], capsys: pytest.CaptureFixture[str]
+):
+    texts["dpo"][names()[0]] = "Ask ann.lee@uni.example."
+    with vendors(answer=judge(longer)) as server:
+        run(server, dry=True)
+        told = capsys.readouterr()
+        assert "ann.lee" not in told.out
+        asked, new, likely, worst, cap = estimates(told.err)
+        assert (asked, new, cap) == (10, 10, 5)
+        assert 0 < likely < worst
+        assert "Masked in what is sent: {'email': 1}. Nothing was sent." in told.err
+        run(server, budget_usd=0.0)
+        assert estimates(capsys.readouterr().err) == (10, 10, likely, worst, 0)
+        run(server)
+        assert report()["metrics"]["cost_usd"] < worst
+        capsys.readouterr()
+        run(server, dry=True)
+        assert estimates(capsys.readouterr().err) == (10, 0, 0, 0, 5)
+
+
+def test_a_dry_run_without_a_provider_says_so(run: Run, capsys: pytest.CaptureFixture[str]):
+    run(dry=True)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == "judge_test_api.provider is none: nothing would be sent.\n"
+
+
+def test_where_all_texts_are_equal_nothing_would_be_sent(
+    run: Run, texts: dict[str, dict[str, str]], capsys: pytest.CaptureFixture[str]
+):
+    texts["sft"] = texts["dpo"]
+    with vendors() as server:
+        run(server, dry=True)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert estimates(told.err)[:2] == (0, 0)
+
+
+def test_the_dry_run_is_an_option_of_the_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run()  # leaves the workspace as it is
+    monkeypatch.setattr("sys.argv", [stage.NAME, "--dry-run"])
+    with pytest.raises(SystemExit) as ended:
+        start(stage.main)
+    assert ended.value.code == 0
+    assert "nothing would be sent" in capsys.readouterr().err
+
+
+# ---- a server without structured output ----------------------------------------------------
+
+
+def sure(first: str, second: str) -> str:
+    """The longer one, and a tie where both are nearly as long."""
+    return "tie" if abs(len(first) - len(second)) < 20 else longer(first, second)
+
+
+def test_a_tag_gives_the_verdicts_of_a_schema_and_sends_none(run: Run):
+    tables = []
+    for form in ("json_schema", "tag"):
+        with vendors(answer=judge(sure)) as server:
+            tables.append(run(server, answer_format=form))
+            assert len(server.bills) == 10
+            bodies = [one.body for one in server.asked()]
+        assert all(("response_format" in body) == (form == "json_schema") for body in bodies)
+        assert {body["messages"][0]["content"] for body in bodies} == {verdicts.system_text(form)}
+    columns = ["question_id", "cluster_id", "order", "winner", "reason"]
+    pd.testing.assert_frame_equal(tables[0][columns], tables[1][columns])
+    assert set(tables[1].winner) == {"first", "second", "tie"}
+
+
+@pytest.mark.parametrize("tag", ["", "WINNER: ", "VERDICT: the ", "VERDICT: tie\nor "])
+def test_a_wrong_tag_is_unparsed_and_asked_for_again(run: Run, tag: str):
+    with vendors(answer=judge(longer, tag)) as server:
+        table = run(server, answer_format="tag", max_asks=2)
+        assert len(server.bills) == 10 * 2
+    assert set(table.reason.dropna()) == {"unparsed"}
+    assert table.winner.dropna().tolist() == ["tie", "tie"]  # of the equal texts
+    assert report()["metrics"]["unparsed_n"] == 10
+
+
+def test_an_answer_to_another_format_is_no_answer(run: Run):
+    with vendors(answer=lambda *_: "So it is.\nVERDICT: first") as server:
+        assert set(run(server).reason.dropna()) == {"unparsed"}
 
 
 # ---- what comes of it ----------------------------------------------------------------------
@@ -327,6 +463,8 @@ def test_a_second_run_pays_nothing_and_writes_the_same_bytes(run: Run):
         ({"policies": ["dpo"]}, r"judge_test_api.policies: \['dpo'\]. Name two"),
         ({"policies": ["dpo", "dpo"]}, "Name two policies"),
         ({"policies": ["dpo", "sftt"]}, "unknown 'sftt'. Did you mean 'sft'"),
+        ({"answer_format": "tags"}, "answer_format: unknown 'tags'. Did you mean 'tag'"),
+        ({"answer_format": "plain"}, "judge_test_api.answer_format: unknown 'plain'"),
         ({"max_asks": 0}, "judge_test_api.max_asks: 0"),
         ({"model": ""}, "judge_test_api.model"),
     ],

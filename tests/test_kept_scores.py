@@ -13,7 +13,7 @@ import pytest
 
 from schemas.errors import InputError
 from stages.pure.metrics import Value
-from stages.pure.scoring import model_values, unseen
+from stages.pure.scored.scoring import model_values, unseen
 from stages.runtime import classifiers, sources, store
 from stages.runtime import students as runtime_students
 from stages.runtime.encoding import agreement, alignment

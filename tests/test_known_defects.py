@@ -21,8 +21,9 @@ from schemas.evaluations import Evaluations
 from schemas.preferences import Preferences
 from schemas.questions import Questions
 from schemas.scores import Scores
-from stages.pure import comparison, scoring
+from stages.pure import comparison
 from stages.pure.comparison import all_pairs
+from stages.pure.scored import scoring
 from stages.pure.winrates import from_both_orders, verdicts
 from stages.runtime import artifacts
 from stages.runtime.params import StageParams

@@ -12,6 +12,7 @@ from schemas.candidates import Candidates
 from schemas.errors import InputError
 from schemas.negatives import KINDS, Negatives
 from schemas.questions import Questions
+from schemas.synthetic_questions import SyntheticQuestions
 from stages import make_negatives as stage
 from stages.make_negatives import summarize
 from stages.pure.inversion import NEGATIONS, OPPOSITES, invert
@@ -225,6 +226,7 @@ def test_the_stage_writes_its_table_and_report_and_again_the_same_bytes(tmp_path
     section = {"make_negatives": {"negatives_per_question": 4}}
     monkeypatch.setattr(params, "declared", lambda name: section)
     artifacts.write(Questions, questions())
+    artifacts.write(SyntheticQuestions, artifacts.empty(SyntheticQuestions))
     artifacts.write(Candidates, ASKED)
     written = []
     for _ in range(2):

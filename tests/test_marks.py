@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.pure.marks import mark_options
+from stages.pure.scored.marks import mark_options
 
 
 def question(*options: str, key: str = "A") -> dict[str, Any]:

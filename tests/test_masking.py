@@ -4,8 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.pure import masking
-from stages.pure.masking import MARKER, Hidden, key_of, letter_spans, mask, options_of, substitute
+from stages.pure.scored import masking
+from stages.pure.scored.masking import (
+    MARKER,
+    Hidden,
+    key_of,
+    letter_spans,
+    mask,
+    options_of,
+    substitute,
+)
 
 QUESTION = {
     "stem": "Which enzyme digests starch?",

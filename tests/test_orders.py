@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.pure.marks import mark_options
-from stages.pure.orders import has_order, without_orders
+from stages.pure.scored.marks import mark_options
+from stages.pure.scored.orders import has_order, without_orders
 from tests.tiny_models import course
 
 TEXT = "The right answer is osmosis. Water moves to the salt."

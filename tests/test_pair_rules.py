@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
-from stages.pure import pair_rules, pairing, scoring
+from stages.pure import pair_rules, pairing
 from stages.pure.pair_rules import Settings
 from stages.pure.rewards import Reward
+from stages.pure.scored import scoring
 from tests.test_build_preferences import drop_texts, pair_keys, pair_texts, rule, texts
 
 VERIFIER = Reward("stars", 0.3, {"verifier": 1.0}, {}, {})

@@ -17,6 +17,8 @@ from schemas.questions import TAUGHT
 from tests.imports import DATA_CODE, FIRST_PARTY, ROOT, closure, read_files
 from tests.pipeline import Stage, stages
 
+for schema_file in (ROOT / "schemas").glob("*.py"):
+    importlib.import_module(f"schemas.{schema_file.stem}")  # all are known by Table.__subclasses__
 STAGES = list(stages().values())
 MODULES = sorted({stage.module for stage in STAGES})
 PARAMS: dict[str, dict | None] = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -44,6 +46,7 @@ PLUMBING = frozenset(
         "stages/__init__.py",  # the route in words
         "stages/pure/__init__.py",
         "stages/runtime/__init__.py",
+        "stages/steps/__init__.py",
         "stages/runtime/artifacts.py",  # validates and writes, complete or not at all
         "stages/runtime/disk.py",  # what a full disk says
         "stages/runtime/locks.py",  # one run of a stage at a time
@@ -56,6 +59,7 @@ PLUMBING = frozenset(
         "stages/runtime/store_file.py",
         "stages/runtime/tracking.py",  # runs after the outputs are written
         "stages/runtime/usage.py",  # reads the clock
+        "stages/runtime/workers.py",  # hands over what a function returns (tests/test_server.py)
     )
 )
 
@@ -67,6 +71,8 @@ WRITTEN_BY = {"stages/runtime/formats.py"}
 PACKAGES = (
     "stages/scorers",
     "stages/pure/page",
+    "stages/pure/scored",
+    "stages/steps/asking",
     *(
         f"stages/runtime/{name}"
         for name in ("asking", "encoding", "loading", "pretraining", "sampling", "tuning")
@@ -104,7 +110,9 @@ def tables(stage: Stage) -> set[str]:
 
 def table_of(path: str) -> str | None:
     """The schema's name for data/<name>.parquet or data/<name>_<item>.parquet."""
-    for schema in Table.__subclasses__():
+    # the longest name: data/synthetic_questions.parquet is no item of `synthetic`
+    schemas = sorted(Table.__subclasses__(), key=lambda schema: -len(schema.table_name()))
+    for schema in schemas:
         if Path(path) in {schema.path(item) for item in (None, *ITEMS)}:
             return schema.table_name()
     return None

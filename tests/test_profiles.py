@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.runtime import classifiers, encoder, params
+from stages.runtime import classifiers, params
+from stages.runtime.encoding import encoder
 from stages.runtime.lessons import Reading
 from stages.runtime.loading import profile
 from stages.runtime.pretraining.base_model import Base, Size

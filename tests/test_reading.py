@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.pure import masking, prompts, reading
+from stages.pure import prompts, reading
+from stages.pure.scored import masking
 from tests.tiny_models import course
 
 ROWS: list[Any] = course().query("split == 'judge'").to_dict("records")

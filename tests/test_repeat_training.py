@@ -12,6 +12,7 @@ from schemas.explanations import Explanations
 from schemas.fitness import Fitness
 from schemas.questions import TAUGHT, Questions
 from schemas.synthetic import Synthetic
+from schemas.synthetic_questions import SyntheticQuestions
 from stages import (
     build_preferences,
     explain_test,
@@ -141,6 +142,7 @@ def test_each_seed_gives_answers_of_both_policies_in_both_decodings(repeat: Repe
     assert reported("repeat_training")["seeds_n"] == 3
     models = {checkpoints.BASE_DIR, *registry.folders(registry.SCORERS)}
     tables = {Questions.path(), Questions.path(TAUGHT), Fitness.path("reward"), Synthetic.path()}
+    tables |= {SyntheticQuestions.path()}
     assert tables | models == {*recorded.inputs}
     assert Explanations.path("repeats") in recorded.outputs
     # the training differs and not only the draw

@@ -567,6 +567,13 @@ def by_kind(**changes: Any) -> dict[str, Any]:
     return row | {"mean": 3.0} | changes
 
 
+def test_synthetic_texts_are_shown_beside_the_others_by_kind():
+    found = [by_kind(kind=kind) for kind in ("malgorithm", "sft", "synthetic", "student")]
+    table = trust.kind_table({"metrics": {}, "details": {"by_kind": found}})
+    assert isinstance(table, Table)
+    assert table.head[2:] == ["Student", "Synthetic", "Own sample", "Malgorithm"]
+
+
 def test_scorers_are_shown_by_kind_of_text_the_reward_first():
     found = [
         by_kind(),
@@ -741,7 +748,7 @@ def over_seeds(**changes: Any) -> dict[str, Any]:
 
 def test_limits_over_trainings_take_the_place_of_those_over_questions():
     table = pd.DataFrame([over_seeds()])
-    (found, _) = results.findings(table, ["judge"], 0.95)
+    (found,) = results.findings(table, ["judge"], 0.95)
     assert found.sentences == [
         (
             "flat",
@@ -765,7 +772,7 @@ def test_one_training_is_said_to_be_one(missing: float | None):
     table = pd.DataFrame([over_seeds(seeds_n=missing, seed_low=missing, seed_high=missing)])
     for known in (table, invented.comparisons(), "absent"):
         assert differences.trainings_n(known) == 1
-    (found, _) = results.findings(table, ["judge"], 0.95)
+    (found,) = results.findings(table, ["judge"], 0.95)
     assert found.sentences[0][1].endswith("(95\u00a0% interval +0.50 to +1.50).")
     assert "each model was trained once" in results.how_to_read(0.95, 1)
 
@@ -1181,7 +1188,7 @@ def test_ids_differ_between_the_figures_of_a_page():
 ANSWERED = {"questions_n": 4, "answered_n": 2, "refused_n": 2, "kept_back_n": 1, "cost_usd": 0.0123}
 JUDGED = {"wins_n": 5, "ties_n": 3, "losses_n": 2, "win_frac": 0.65, "win_low_frac": 0.5}
 JUDGED |= {"win_high_frac": 0.8, "decided_n": 8, "position_bias_frac": 0.25, "unparsed_n": 7}
-JUDGED |= {"agreement_n": 0}
+JUDGED |= {"agreement_n": 0, "judged_n": 10}
 
 
 def with_apis() -> Material:
@@ -1214,6 +1221,54 @@ def test_an_api_stands_in_the_headline_with_its_name_and_what_it_did_not_answer(
     ]
     assert "DPO against API model" in [found.title for found in headline.findings]
     assert "openai gpt-4o" in sections.summary(with_apis())
+
+
+UNANSWERED: dict[str, float] = {
+    "questions_n": 4,
+    "answered_n": 0,
+    "refused_n": 3,
+    "over_budget_n": 1,
+}
+UNANSWERED |= {"kept_back_n": 1, "cost_usd": 0.0123}
+UNJUDGED: dict[str, float] = {
+    "questions_n": 4,
+    "judged_n": 0,
+    "wins_n": 0,
+    "ties_n": 0,
+    "losses_n": 0,
+}
+UNJUDGED |= {"unparsed_n": 8, "cost_usd": 0.5}
+
+
+def test_an_api_that_answered_nothing_is_one_line_with_the_reasons_and_no_empty_heading():
+    explained = {"metrics": UNANSWERED, "details": {"model": "openai gpt-4o"}}
+    details = {"model": "anthropic claude-haiku-4-5", "policies": ["dpo", "sft"]}
+    judged = {"metrics": UNJUDGED, "details": details}
+    shown = with_reports(explain_test_api=explained, judge_test_api=judged)
+    headline = parts_of(shown)["Headline"]
+    assert [found.title for found in headline.findings] == ["DPO against SFT"]
+    whole = sections.sections(shown)
+    told = [item for item in gaps(whole) if item.what in ("API model", "Judge of pairs")]
+    assert told == [
+        Missing(
+            "API model",
+            "openai gpt-4o answered none of 4 questions (1 over budget, 3 refused), for "
+            "0.0123 dollars",
+        ),
+        Missing(
+            "Judge of pairs",
+            "anthropic claude-haiku-4-5 answered none of 4 questions in both orders (8 unparsed), "
+            "for 0.5000 dollars",
+        ),
+    ]
+    assert repr(headline).count("API model") == 1
+    assert "against API model" not in sections.summary(shown)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_no_heading_of_findings_is_empty_on_the_page():
+    shown = with_reports(explain_test_api={"metrics": UNANSWERED})
+    assert re.findall(r'<ul class="findings">\s*</ul>', report.render(shown)) == []
 
 
 def test_a_judge_of_pairs_is_told_in_rates_and_what_they_hang_on():
@@ -1343,13 +1398,16 @@ def test_the_headline_must_be_a_declared_parameter(
 
 BOUGHT = {f"{kind}{end}_n": 0 for kind in KINDS for end in ("", "_used")}
 BOUGHT |= {"reasoned_positive_n": 40, "reasoned_positive_used_n": 21, "malgorithm_n": 9}
-BOUGHT |= {"too_short_n": 5, "refused_n": 1, "masked_email_n": 3}
+BOUGHT |= {"too_short_n": 5, "refused_n": 1, "masked_email_n": 2}
+OF_QUESTIONS = {"new_question_n": 6, "new_question_used_n": 4, "key_not_found_n": 2}
+OF_QUESTIONS |= {"masked_email_n": 1}
 
 
 def test_what_was_bought_is_on_the_page_with_its_cost_and_what_the_verifier_knows():
     probe = {"aia_options_n": 20, "aia_frac": 0.9, "aia_chance_frac": 0.25, "mia_options_n": 0}
     made_of = {
-        "synthesize": {"metrics": BOUGHT | {"cost_usd": 1.25}},
+        "synthesize_questions": {"metrics": OF_QUESTIONS | {"cost_usd": 0.5}},
+        "synthesize_texts": {"metrics": BOUGHT | {"cost_usd": 0.75}},
         "score_candidates": {"metrics": probe},
     }
     (part,) = synthetic.bought(material(reports=made_of))
@@ -1357,11 +1415,12 @@ def test_what_was_bought_is_on_the_page_with_its_cost_and_what_the_verifier_know
     assert isinstance(kinds, Table)
     assert isinstance(reasons, Table)
     assert isinstance(knows, Table)
-    assert [name for name, _ in kinds.rows] == ["reasoned positive", "malgorithm"]
-    assert [[cell.text for cell in row] for _, row in kinds.rows] == [["40", "21"], ["9", "0"]]
+    assert [name for name, _ in kinds.rows] == ["new question", "reasoned positive", "malgorithm"]
+    numbers = [[cell.text for cell in row] for _, row in kinds.rows]
+    assert numbers == [["6", "4"], ["40", "21"], ["9", "0"]]
     assert "1.2500 dollars" in kinds.caption
     assert "3 email" in kinds.caption
-    assert {name for name, _ in reasons.rows} == {"too short", "refused"}
+    assert {name for name, _ in reasons.rows} == {"too short", "refused", "key not found"}
     shown = {name: [cell.text for cell in row] for name, row in knows.rows}
     assert shown["rationale of the key"] == ["90\u00a0%", "25\u00a0%", "20"]
     assert shown["rationale of a wrong option"] == ["–", "–", "0"]
@@ -1369,6 +1428,6 @@ def test_what_was_bought_is_on_the_page_with_its_cost_and_what_the_verifier_know
 
 def test_without_a_provider_nothing_of_it_is_on_the_page():
     assert synthetic.bought(material()) == []
-    whole = material(reports=dict.fromkeys([*report.REPORTS, "synthesize"], ABSENT))
+    whole = material(reports=dict.fromkeys([*report.REPORTS, *synthetic.STAGES], ABSENT))
     (part,) = synthetic.bought(whole)
     assert part.tables == [Missing(synthetic.TITLE, ABSENT)]

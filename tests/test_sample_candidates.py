@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.candidates import Candidates
 from schemas.errors import InputError
 from schemas.questions import Questions
+from schemas.synthetic_questions import SyntheticQuestions
 from stages import sample_candidates as stage
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import artifacts
@@ -187,7 +188,8 @@ def test_the_same_seed_gives_the_same_bytes(checkout: Path, run_stage: Stage):
         other[other.origin == "sft"].explanation.tolist()
         != first[first.origin == "sft"].explanation.tolist()
     )
-    assert recorded.inputs == [Questions.path(), checkpoints.BASE_DIR, stage.POLICY]
+    tables = [Questions.path(), SyntheticQuestions.path()]
+    assert recorded.inputs == [*tables, checkpoints.BASE_DIR, stage.POLICY]
 
 
 @pytest.mark.parametrize("changed", [{"temperatures": []}, {"max_questions": 0}])

@@ -14,10 +14,11 @@ from schemas.negatives import Negatives
 from schemas.questions import Questions
 from schemas.scores import Scores
 from schemas.synthetic import Synthetic
+from schemas.synthetic_questions import SyntheticQuestions
 from stages import score_candidates as stage
-from stages.pure import scoring
 from stages.pure.prompts import declarative, render_prompt
-from stages.pure.scoring import check_nulls, means_by_kind, model_values
+from stages.pure.scored import scoring
+from stages.pure.scored.scoring import check_nulls, means_by_kind, model_values
 from stages.runtime import artifacts, params, tracking
 from stages.runtime.loading.checkpoints import BASE_DIR
 from stages.score_candidates import summarize
@@ -221,7 +222,8 @@ def test_the_stage_writes_scores_and_a_report_and_again_the_same_bytes(tmp_path,
     artifacts.write(Questions, invented.questions())
     artifacts.write(Candidates, invented.candidates())
     artifacts.write(Negatives, invented.negatives())
-    artifacts.write(Synthetic, invented.table(Synthetic, []))
+    artifacts.write(Synthetic, artifacts.empty(Synthetic))
+    artifacts.write(SyntheticQuestions, artifacts.empty(SyntheticQuestions))
     written = []
     for _ in range(2):
         stage.main()

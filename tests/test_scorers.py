@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from schemas.errors import InputError
-from stages.pure.claims import Claim
 from stages.pure.metrics import Value
-from stages.pure.scoring import texts_to_score, unseen
+from stages.pure.scored.claims import Claim
+from stages.pure.scored.scoring import texts_to_score, unseen
 from stages.runtime import classifiers, solver, store, students
 from stages.runtime.encoding import alignment
 from stages.runtime.loading.checkpoints import BASE_DIR

@@ -385,6 +385,28 @@ def test_not_more_requests_are_under_way_than_allowed(fake: Fake, tokenizer: Any
 # ---- what cannot be mended by asking again -----------------------------------------------------
 
 
+def test_the_end_of_a_run_waits_for_no_answer(monkeypatch: pytest.MonkeyPatch):
+    begun, go = list[Any](), threading.Event()
+
+    def answer(self: Server, client: Any, request: Any, tokens: Any) -> Any:
+        begun.append(request)
+        return request if request == 0 else go.wait(30)
+
+    monkeypatch.setattr(Server, "answer", answer)
+    before = {*threading.enumerate()}
+    requests: list[Any] = list(range(10))
+    found: Any = Server("http://localhost:1/v1", "m", None, 8).ask(None, requests, 3)
+    assert next(found) == (0, requests[0])
+    found.close()
+    own = {*threading.enumerate()} - before
+    assert own
+    assert all(thread.daemon for thread in own)  # one that is not holds Ctrl-C
+    go.set()
+    for thread in own:
+        thread.join(10)
+    assert len(begun) <= 4  # the others were not begun
+
+
 def test_a_server_that_is_not_there_is_named(tokenizer: Any):
     url = f"http://127.0.0.1:{free_port()}/v1"
     with pytest.raises(InputError, match=f"{url}: no server can be reached") as caught:

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import InputError
-from stages.runtime import classifiers, shared_reading
+from stages.runtime import classifiers
+from stages.runtime.encoding import shared_reading
+from stages.runtime.encoding.shared_reading import Pair, read
 from stages.runtime.loading import checkpoints
-from stages.runtime.shared_reading import Pair, read
 from tests import tiny_models
 from tests.imports import ROOT
 from tests.random_decoders import HEADS, VOCABULARY, configuration

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.pure import solving
 from stages.pure.metrics import Value
+from stages.pure.scored import solving
 from stages.runtime import solver
 from stages.runtime.encoding import alignment
 from stages.runtime.loading import checkpoints

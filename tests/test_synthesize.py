@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from schemas.candidates import Candidates
 from schemas.errors import InputError
 from schemas.negatives import Negatives
-from schemas.questions import Questions
 from schemas.synthetic import FLAWED, POSITIVE, Synthetic
 from stages import synthesize as stage
 from stages.pure import synthetic_texts
@@ -20,9 +20,10 @@ from stages.pure.metrics import Value
 from stages.pure.prompts import LETTERS, key_text, render_prompt
 from stages.runtime import artifacts, params, tracking
 from stages.runtime.asking import asker
-from stages.steps import failing
+from stages.steps.asking import failing
 from tests import invented
-from tests.tiny_models import course
+from tests.imports import ROOT
+from tests.tiny_models import course, profile, write_course
 from tests.vendors import Fault as F
 from tests.vendors import Vendors, always, at_first, status, vendors
 
@@ -32,7 +33,10 @@ SECTION: dict[str, Any] = {
     "model": "gpt-4o",
     "base_url": None,
     "kinds": {POSITIVE: 1, "inverted_logic": 1, "malgorithm": 1},
+    "ratio_rephrase": 0.0,
+    "ratio_new": 0.0,
     "only_explained_below": None,
+    "rounds": 1,
     "max_questions": 4,
     "answer_format": "json_schema",
     "samples": 2,
@@ -60,6 +64,11 @@ API: dict[str, Any] = {
             "output_usd_per_million_tokens": 10.0,
         }
     ],
+}
+GIVEN: dict[str, Any] = profile() | {
+    "encoder": yaml.safe_load((ROOT / "stages/profiles/tiny.yaml").read_text())["encoder"],
+    "check_leakage": yaml.safe_load((ROOT / "params.yaml").read_text())["check_leakage"],
+    "train_sft": {"refinement_frac": 0.0, "min_refinement_gap": 0.5},
 }
 MALGORITHMS = 3  # of a question with four options
 Run = Callable[..., pd.DataFrame]
@@ -101,18 +110,21 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame) -> 
         section = SECTION | changes
         if server:
             section |= {"provider": "openai", "base_url": server.url_of("openai")}
-        monkeypatch.setattr(params, "declared", lambda name: {"synthesize": section, "api": API})
-        artifacts.write(Questions, rows)
+        given = GIVEN | {"synthesize": section, "api": API}
+        monkeypatch.setattr(params, "declared", lambda name: given)
+        write_course(rows)
         artifacts.write(Candidates, candidates(rows))
         artifacts.write(Negatives, invented.negatives().head(0))
-        stage.main(dry)
+        stage.main("texts", dry)
         return artifacts.read(Synthetic) if Synthetic.path().exists() else pd.DataFrame()
 
     return once
 
 
 def report() -> dict[str, float]:
-    found: dict[str, float] = json.loads(Path("reports/synthesize.json").read_text())["metrics"]
+    found: dict[str, float] = json.loads(Path("reports/synthesize_texts.json").read_text())[
+        "metrics"
+    ]
     return found
 
 
@@ -317,7 +329,8 @@ def test_only_what_the_policy_fails_is_asked_about(run: Run, monkeypatch: pytest
     rows.append(
         ("q00", 1, "student", "zoo/000", None, -1, "A student may say what he likes.", 7, True)
     )
-    share = failing.explained(course(), invented.table(Candidates, rows), invented.negatives())
+    samples = invented.table(Candidates, rows[:3])
+    share = failing.explained(course(), samples)
     assert share.to_dict() == {"q00": 0.9, "q01": 0.2, "q02": 0.0}
     with vendors(answer=answer) as server:
         table = run(server, only_explained_below=0.5, kinds={POSITIVE: 1}, max_questions=None)
@@ -373,7 +386,8 @@ def test_a_planted_key_is_in_no_file_and_no_message(
         ({"provider": "openai", "model": "gpt-9"}, r"no price of openai 'gpt-9'"),
         ({"provider": "openai", "kinds": {"sarcasm": 1}}, r"kinds: unknown 'sarcasm'"),
         ({"provider": "openai", "kinds": {POSITIVE: -1}}, r"kinds: reasoned_positive: -1"),
-        ({"provider": "openai", "kinds": {POSITIVE: 0}}, r"nothing to ask for"),
+        ({"provider": "openai", "ratio_new": -1.0}, r"rephrased questions from 0.0 .* -1.0 on"),
+        ({"provider": "openai", "rounds": 0}, r"rounds: 0. Give 1 or more"),
         ({"provider": "openai", "only_explained_below": 1.5}, r"only_explained_below: 1.5"),
         ({"provider": "openai", "answer_format": "xml"}, r"answer_format: unknown 'xml'"),
         ({"provider": "openai", "max_tokens": 0}, r"max_tokens: 0. Give 1 or more"),

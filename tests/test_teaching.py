@@ -9,7 +9,7 @@ import pytest
 
 from schemas.questions import TAUGHT, Questions
 from stages import prepare_base, train_entailment, train_solver, train_students, train_verifier
-from stages.pure import solving
+from stages.pure.scored import solving
 from stages.runtime import artifacts
 from stages.runtime.loading import checkpoints
 from stages.steps import sft

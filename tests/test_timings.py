@@ -14,9 +14,9 @@ import pytest
 from schemas.errors import InputError
 from schemas.questions import Questions
 from stages import timings
-from stages.pure.marks import mark_options
 from stages.pure.prompts import distinct_questions, render_prompt, render_refinement
-from stages.pure.scoring import NOT_TRAINED_ON
+from stages.pure.scored.marks import mark_options
+from stages.pure.scored.scoring import NOT_TRAINED_ON
 from stages.runtime import artifacts, classifiers, params, tracking, usage
 from stages.runtime.loading import checkpoints
 from stages.runtime.run import StageParams, stage_run

@@ -16,6 +16,7 @@ from schemas.leakage import Leakage
 from schemas.pair_audit import PairAudit
 from schemas.preferences import Preferences
 from schemas.questions import Questions
+from schemas.synthetic_questions import SyntheticQuestions
 from stages import train_dpo as stage
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime import artifacts, resume
@@ -34,6 +35,7 @@ SCIENCE: dict[str, Any] = {
     "ld_alpha": None,
     "label_smoothing": 0.0,
 }
+TABLES = [Questions.path(), Preferences.path(), SyntheticQuestions.path()]
 ONE_BY_ONE = asdict(replace(TRAINING, batch_size=1))
 
 
@@ -104,7 +106,7 @@ def test_policy_and_reference_start_as_the_same_model(run_stage: Stage):
     assert numbers["pairs_n"] == 8
     weights = "adapter_model.safetensors"
     assert tree_bytes(stage.FOLDER)[weights] == tree_bytes(stage.PARENT)[weights]
-    inputs = [Questions.path(), Preferences.path(), checkpoints.BASE_DIR, stage.PARENT]
+    inputs = [*TABLES, checkpoints.BASE_DIR, stage.PARENT]
     inputs += [PairAudit.path(), Leakage.path("texts")]
     assert recorded.inputs == inputs
 
@@ -123,7 +125,7 @@ def test_training_prefers_the_chosen_texts_and_leaves_the_sft_adapter(run_stage:
         "path": "models/sft",
         "md5": checkpoints.dvc_md5(stage.PARENT),
     }
-    assert set(manifest["data"]) == {"data/preferences.parquet", "data/questions.parquet"}
+    assert set(manifest["data"]) == {path.as_posix() for path in TABLES}
     assert stage.FOLDER in recorded.outputs
     names = set(tree_bytes(stage.FOLDER))
     assert names == {"adapter_config.json", "adapter_model.safetensors", "manifest.json"}

@@ -10,8 +10,8 @@ import pytest
 from schemas.errors import InputError
 from schemas.questions import TAUGHT, Questions
 from stages import train_entailment
-from stages.pure.claims import claim, claim_key
 from stages.pure.prompts import distractor_texts
+from stages.pure.scored.claims import claim, claim_key
 from stages.runtime.encoding import alignment
 from stages.runtime.encoding.alignment import Examples
 from stages.runtime.loading import checkpoints

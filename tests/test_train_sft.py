@@ -10,6 +10,7 @@ import pytest
 from schemas.errors import InputError
 from schemas.leakage import Leakage
 from schemas.questions import TAUGHT, Questions
+from schemas.synthetic_questions import SyntheticQuestions
 from stages import train_sft
 from stages.pure.prompts import render_prompt
 from stages.runtime.loading import checkpoints
@@ -149,6 +150,7 @@ def test_the_adapter_learns_and_the_same_seed_gives_the_same_bytes(
     assert numbers["eval_loss_last_nats"] < numbers["eval_loss_first_nats"]
     assert recorded.inputs == [
         Questions.path(TAUGHT),
+        SyntheticQuestions.path(),
         Leakage.path("questions"),
         checkpoints.BASE_DIR,
     ]

@@ -13,9 +13,9 @@ from schemas.leakage import Leakage
 from schemas.predictions import Predictions
 from schemas.questions import TAUGHT, Questions
 from stages import train_verifier
-from stages.pure.claims import Claim, claim_key
-from stages.pure.marks import mark_options
 from stages.pure.prompts import render_prompt
+from stages.pure.scored.claims import Claim, claim_key
+from stages.pure.scored.marks import mark_options
 from stages.runtime import artifacts, classifiers
 from stages.runtime.classifiers import Examples
 from stages.runtime.encoding import alignment

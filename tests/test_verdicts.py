@@ -83,7 +83,8 @@ def test_personal_data_in_a_text_is_masked():
 
 @pytest.mark.parametrize("winner", WINNERS)
 def test_a_winner_after_its_reasoning_is_an_answer(winner: str):
-    assert verdicts.parse(json.dumps({"reasoning": "so", "winner": winner})) == winner
+    answer = json.dumps({"reasoning": "so", "winner": winner})
+    assert verdicts.parse(answer, "json_schema") == winner
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,55 @@ def test_a_winner_after_its_reasoning_is_an_answer(winner: str):
     ],
 )
 def test_anything_else_is_none(text: str):
-    assert verdicts.parse(text) is None
+    assert verdicts.parse(text, "json_schema") is None
+
+
+@pytest.mark.parametrize("winner", WINNERS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "VERDICT: {}",
+        "VERDICT:{}",
+        "One is right, one is not.\n\n  VERDICT:  {} \r\n",
+        "VERDICT: both\nOn second thought:\nVERDICT: {}",
+        "VERDICT: first\nVERDICT: second\nVERDICT: tie\nVERDICT: {}",
+    ],
+)
+def test_the_winner_after_the_tag_of_the_last_line_is_an_answer(text: str, winner: str):
+    assert verdicts.parse(text.format(winner), "tag") == winner
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "first",
+        "",
+        "VERDICT:",
+        "VERDICT: First",
+        "verdict: first",
+        "VERDICT: A",
+        "VERDICT: first.",
+        "VERDICT: first or second",
+        "VERDICT: **first**",
+        "VERDICT:\nfirst",
+        "VERDICT: first\nVERDICT: both",
+        "VERDICT: first\nI am sure of it.",
+        'The text says "VERDICT: first',
+        "VERDICT: first VERDICT: first",
+        '{"reasoning": "so", "winner": "first"}',
+    ],
+)
+def test_an_answer_without_a_tag_of_the_last_line_is_none(text: str):
+    assert verdicts.parse(text, "tag") is None
+
+
+def test_both_forms_ask_the_same_and_tell_of_their_own_answer():
+    with_schema, with_tag = (verdicts.system_text(form) for form in ("json_schema", "tag"))
+    start = verdicts.ROLE
+    assert with_schema.startswith(start)
+    assert with_tag.startswith(start)
+    assert ("JSON object" in with_schema, verdicts.TAG in with_schema) == (True, False)
+    assert ("JSON object" in with_tag, verdicts.TAG in with_tag) == (False, True)
 
 
 # ---- what the verdicts come to -------------------------------------------------------------

@@ -5,14 +5,14 @@ A test module asks for these by `pytest_plugins = ["tests.tiny_fixtures"]`.
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stages.runtime import encoder, params, tracking
-from stages.runtime.encoding import alignment
+from stages.runtime import params, tracking
+from stages.runtime.encoding import alignment, encoder, similarity
 from tests import tiny_models
 from tests.tiny_models import Recorded, Stage
 
@@ -32,14 +32,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def checkout(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def checkout(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A repository with the course, models/{base,sft,verifier_reward}, as current folder."""
     folder = tmp_path / "checkout"
     shutil.copytree(built, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(encoder, "source", lambda _: (str(folder / "encoder"), None))
-    alignment.reader.cache_clear()  # else it would hold the encoder of another test
-    return folder
+    forget_encoders()
+    yield folder
+    forget_encoders()
+
+
+def forget_encoders() -> None:
+    """One that is kept would be that of another test: they share its name."""
+    alignment.reader.cache_clear()
+    similarity.loaded.cache_clear()
 
 
 @pytest.fixture

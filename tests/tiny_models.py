@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from schemas.questions import TAUGHT, Questions
+from schemas.synthetic_questions import SyntheticQuestions
 from stages.pure.prompts import render_prompt
 from stages.runtime import artifacts, classifiers
 from stages.runtime.lessons import Reading
@@ -133,7 +134,8 @@ def course() -> pd.DataFrame:
 
 
 def write_course(rows: pd.DataFrame) -> None:
-    """The tables of prepare_questions: all rows, and those that models may learn from."""
+    """All rows, and those that models may learn from; no synthetic question."""
+    artifacts.write(SyntheticQuestions, artifacts.empty(SyntheticQuestions))
     artifacts.write(Questions, rows)
     artifacts.write(Questions, rows[rows.is_training_row], TAUGHT)
 

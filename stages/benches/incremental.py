@@ -21,7 +21,8 @@ from stages.benches.workspace import SCORES, SOURCE, Workspace, copy_of_the_work
 TARGET = "score_candidates"
 # prepare_base reads a folder that got a file: it runs, and finds its training done
 RUN = {"prepare_questions", "check_leakage@questions", "prepare_base"}
-RUN |= {"sample_candidates", "make_negatives", "synthesize", TARGET}
+RUN |= {"sample_candidates", "make_negatives", "synthesize@questions", "synthesize@texts"}
+RUN |= {TARGET}
 REPRO = ("dvc", "repro", TARGET)
 IN_TEMP = ("dvc", "exp", "run", "--temp", "--copy-paths", str(SOURCE), TARGET)
 TEMPERATURES = [0.3, 0.5, 0.7, 0.9, 1.1, 1.3]

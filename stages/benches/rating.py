@@ -2,7 +2,7 @@
 
 Naive: it writes its rating as text, one pair at a time, and the text is parsed. Strong: the
 logits of the five labels in padded batches. Ours: the same logits, with each question read once
-for its texts (stages/runtime/shared_reading.py).
+for its texts (stages/runtime/encoding/shared_reading.py).
 """
 
 import math
@@ -15,8 +15,8 @@ import numpy as np
 from stages.benches import sampling, shapes
 from stages.benches.measure import Case, Check, How, Phase, Way, faster
 from stages.benches.shapes import Size
-from stages.runtime import shared_reading
-from stages.runtime.shared_reading import Pair
+from stages.runtime.encoding import shared_reading
+from stages.runtime.encoding.shared_reading import Pair
 
 LABELS = [5, 6, 7, 8, 9]  # the token ids that stand for one to five stars
 BF16_LIMIT = 0.1  # largest difference of a logit; random ones have a spread of about 0.4

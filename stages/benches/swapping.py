@@ -1,6 +1,6 @@
 """C8 and G6: from one adapter to another.
 
-Ours: both adapters stay in memory and the active one is named (stages/runtime/adapters.py).
+Ours: both adapters stay in memory and the active one is named (stages/runtime/loading/adapters.py).
 Strong: PEFT's set_adapter, which does that too. Naive: the model is wrapped anew with the
 adapter of a file. Beside them: the file is loaded as a further adapter and the one before
 deleted; hotswap copies the file's numbers into the adapter that is there.
@@ -17,7 +17,7 @@ import numpy as np
 from stages.benches import shapes
 from stages.benches.measure import Case, Check, Goal, How, Laps, Phase, Way, wait
 from stages.benches.shapes import Size
-from stages.runtime import adapters
+from stages.runtime.loading import adapters
 
 LIMIT_MS = 10.0  # of the median swap
 PROMPT = [7, 8, 9, 10, 11, 12, 13, 14]

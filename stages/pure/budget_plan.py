@@ -12,9 +12,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from schemas.errors import InputError
-
-# What waits for a ratio of its own; every other strategy explains an existing question.
-REPHRASED, NEW = "rephrased_question", "new_question"
+from schemas.synthetic_questions import NEW, REPHRASED
 
 
 class Ratios(NamedTuple):
@@ -63,6 +61,7 @@ def ratio_of(max_calls: int, questions_n: int) -> float:
 
 def opening(strategy: str, ratios: Ratios) -> float:
     """The ratio from which `strategy` is used."""
+    # every other strategy explains an existing question
     return {REPHRASED: ratios.rephrase, NEW: ratios.new}.get(strategy, 0.0)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from schemas.errors import InputError
 from stages.pure import metrics, prompts
 from stages.pure.metrics import Value
-from stages.pure.scoring import is_blank, unseen
+from stages.pure.scored.scoring import is_blank, unseen
 
 KEY = ["policy", "training_seed", "question_id", "cluster_id", "course", "decoding"]
 KEY += ["explanation_index"]

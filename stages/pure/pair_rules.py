@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from schemas.errors import InputError, nearest
-from stages.pure import fitness, pairing, rewards, scoring
+from stages.pure import fitness, pairing, rewards
 from stages.pure.catalogue import FLAGS
 from stages.pure.pairing import Rule
 from stages.pure.rewards import Reward
+from stages.pure.scored import scoring
 
 
 @dataclass(frozen=True)

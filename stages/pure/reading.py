@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.pure import masking, prompts
+from stages.pure import prompts
 from stages.pure.prompts import LETTERS
+from stages.pure.scored import masking
 
 Row = Mapping[Any, Any]  # of `questions`
 Exercise = tuple[dict[Any, Any], str, str]  # question, explanation ("" for none), answer

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.pure import masking, prompts
+from stages.pure import prompts
 from stages.pure.metrics import Value
-from stages.pure.solving import place_of_key
+from stages.pure.scored import masking
+from stages.pure.scored.solving import place_of_key
 
 Question = Mapping[Any, Any]  # a row of `questions`
 Choice = tuple[str, tuple[str, ...]]  # prompt and options, as stages/runtime/students.py reads it

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.runtime import encoder
-from stages.runtime.encoding import buckets
+from stages.runtime.encoding import buckets, encoder
 from stages.runtime.loading import processor
 
 BLOCK = 256  # pairs scored together; each distinct text of a block is encoded once

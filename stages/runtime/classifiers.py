@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import InputError
-from stages.runtime import adapters, shared_reading, store
-from stages.runtime.loading import checkpoints, digests, processor
+from stages.runtime import store
+from stages.runtime.encoding import shared_reading
+from stages.runtime.encoding.shared_reading import Pair
+from stages.runtime.loading import adapters, checkpoints, digests, processor
 from stages.runtime.loading.profile import Model, Training
-from stages.runtime.shared_reading import Pair
 
 FOLDS = (0, 1)  # of the cross-fitting
 TOKENS = 4096  # of texts that are scored at once

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.runtime import encoder
-from stages.runtime.encoding import agreement, alignment, heads
+from stages.runtime.encoding import agreement, alignment, encoder, heads
 from stages.runtime.loading import checkpoints
 from stages.runtime.loading.profile import Encoder
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.pure.metrics import Value
-from stages.pure.scoring import is_blank, model_values
+from stages.pure.scored.scoring import is_blank, model_values
 from stages.runtime import sources, store
 from stages.runtime.loading import checkpoints, processor
 from stages.runtime.loading.profile import Encoder, Model, Student

@@ -12,7 +12,7 @@ import pandas as pd
 from stages.pure import degeneration as rules
 from stages.pure import metrics, prompts
 from stages.pure.metrics import Value
-from stages.pure.scoring import rows_of
+from stages.pure.scored.scoring import rows_of
 
 MODELS: tuple[Path, ...] = ()
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.pure import metrics, scoring
+from stages.pure import metrics
 from stages.pure.metrics import Value
+from stages.pure.scored import scoring
 from stages.runtime.encoding import alignment
 from stages.scorers.asking import ask_said, kept_by, score_distinct
 

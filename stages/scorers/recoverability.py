@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.pure import masking, prompts, solving
+from stages.pure import prompts
 from stages.pure.metrics import Value
-from stages.pure.scoring import rows_of
+from stages.pure.scored import masking, solving
+from stages.pure.scored.scoring import rows_of
 from stages.runtime import solver, store
 from stages.scorers.asking import BATCH, ask_said, kept_by
 

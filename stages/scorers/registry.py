@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from schemas.errors import InputError
 from stages.pure.metrics import Value
-from stages.pure.scoring import scores_of
+from stages.pure.scored.scoring import scores_of
 from stages.runtime.loading.checkpoints import BASE_DIR
 from stages.runtime.loading.digests import weight_digests
 from stages.scorers import (
@@ -29,7 +29,7 @@ SCORERS = {name: ask for family in FAMILIES for name, ask in family.SCORERS.item
 
 
 def ask(scorer: str, texts: pd.DataFrame) -> list[Value]:
-    """What `scorer` says of each text (n,). texts: stages.pure.scoring.texts_to_score."""
+    """What `scorer` says of each text (n,). texts: stages.pure.scored.scoring.texts_to_score."""
     values: list[Value] = SCORERS[scorer](texts)
     if len(values) != len(texts):
         raise ValueError(f"{scorer}: {len(values)} values for {len(texts)} texts")

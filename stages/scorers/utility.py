@@ -15,7 +15,7 @@ import pandas as pd
 from stages.pure import exams
 from stages.pure import utility as measure
 from stages.pure.metrics import Value
-from stages.pure.scoring import is_blank
+from stages.pure.scored.scoring import is_blank
 from stages.runtime import store, students
 from stages.scorers.asking import kept_by
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stages.pure.metrics import Value
-from stages.pure.scoring import NOT_TRAINED_ON
+from stages.pure.scored.scoring import NOT_TRAINED_ON
 from stages.runtime import classifiers, sources, store
 from stages.runtime.classifiers import Classifier
 from stages.runtime.loading.checkpoints import BASE_DIR
@@ -30,7 +30,7 @@ def ratings(
     question) the value is the mean of both.
 
     prompts: stages.pure.prompts.render_prompt of each question; explanations: as
-    stages.pure.marks.mark_options gives them, which is how the verifier learned. Raises
+    stages.pure.scored.marks.mark_options gives them, which is how the verifier learned. Raises
     ValueError for folds that do not align or are neither -1 nor one of the halves.
     """
     folds = np.asarray(folds)

@@ -20,6 +20,8 @@ create view negatives as from read_parquet('data/negatives.parquet');
 
 create view synthetic as from read_parquet('data/synthetic.parquet');
 
+create view synthetic_questions as from read_parquet('data/synthetic_questions.parquet');
+
 create view scores as from read_parquet('data/scores.parquet');
 
 create view preferences as from read_parquet('data/preferences.parquet');

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from schemas.errors import InputError
+from schemas.synthetic import ORIGIN
+from stages.pure import synthetic_questions
 from stages.pure.prompts import distinct_questions, render_prompt
 from stages.runtime.loading import checkpoints
 from stages.runtime.sampling.drawing import Decoding
@@ -59,15 +61,16 @@ def sample(
     return rows
 
 
-def student_texts(tokenizer: Any, rows: pd.DataFrame, first_index: int) -> list[dict[str, Any]]:
-    """The students' own explanations, numbered on after the samples."""
+def written_texts(tokenizer: Any, rows: pd.DataFrame, first_index: int) -> list[dict[str, Any]]:
+    """The students' explanations, or a synthetic question's own, numbered on after the samples."""
     ordered = rows.sort_values(["question_id", "row_id"])
+    made = synthetic_questions.is_synthetic(ordered)
     place = ordered.groupby("question_id").cumcount() + first_index
     return [
         {
             "question_id": row["question_id"],
             "candidate_index": int(index),
-            "origin": "student",
+            "origin": ORIGIN if is_made else "student",
             "row_id": row["row_id"],
             "temperature": None,
             "seed": -1,
@@ -75,7 +78,7 @@ def student_texts(tokenizer: Any, rows: pd.DataFrame, first_index: int) -> list[
             "tokens_n": len(checkpoints.encode_text(tokenizer, row["explanation"])),
             "is_stopped": True,
         }
-        for row, index in zip(ordered.to_dict("records"), place, strict=True)
+        for row, index, is_made in zip(ordered.to_dict("records"), place, made, strict=True)
     ]
 
 
@@ -90,5 +93,5 @@ def candidates(writer: Writer, rows: pd.DataFrame, settings: Settings, seed: int
         )
     sampled = sample(writer, questions, settings, seed)
     own = rows[rows.question_id.isin(questions.question_id)]
-    students = student_texts(writer.tokenizer, own, len(settings.temperatures))
-    return pd.DataFrame(sampled + students).astype({"temperature": float})
+    written = written_texts(writer.tokenizer, own, len(settings.temperatures))
+    return pd.DataFrame(sampled + written).astype({"temperature": float})

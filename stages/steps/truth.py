@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from schemas.errors import InputError
-from stages.pure import oracle, scoring
+from stages.pure import oracle
 from stages.pure.metrics import Value
+from stages.pure.scored import scoring
 
 VERDICTS = ["correct", "names_key", "has_mechanism", "has_other_mechanism", "endorses_distractor"]
 

@@ -28,9 +28,10 @@ SHARES = {  # value -> label, and what it is a share of
 }
 
 
-def is_asked(material: Material) -> bool:
-    """Whether a model of an API explained the test questions, or should have."""
-    return EXPLAINER in material.reports
+def is_answered(material: Material) -> bool:
+    """Whether a model of an API explained a test question, or may have: its report is missing."""
+    report = material.reports.get(EXPLAINER, {"metrics": {}})
+    return isinstance(report, str) or bool(report["metrics"].get("answered_n"))
 
 
 def answered(material: Material) -> list[Table | Missing]:
@@ -40,6 +41,8 @@ def answered(material: Material) -> list[Table | Missing]:
     title, report = wording.POLICY["api"], material.reports[EXPLAINER]
     if isinstance(report, str):
         return [Missing(title, report)]
+    if not is_answered(material):
+        return [Missing(title, nothing_from(report, "questions"))]
     numbers = report["metrics"]
     rows = [("Name", cells([name_of(report)]))]
     rows += [
@@ -58,6 +61,20 @@ def name_of(report: Mapping[str, Any]) -> str:
     return str(report.get("details", {}).get("model", wording.NONE))
 
 
+def nothing_from(report: Mapping[str, Any], of: str) -> str:
+    """One line for a model that answered nothing: whose, the counted reasons, and the cost.
+
+    of: what is counted in questions_n.
+    """
+    numbers = report["metrics"]
+    counts = {reason: numbers.get(f"{reason}_n", 0) for reason in REASONS}
+    lost = [f"{wording.number(n, 'n')} {wording.named(why)}" for why, n in counts.items() if n]
+    asked = wording.number(numbers.get("questions_n"), "n")
+    cost = wording.number(numbers.get("cost_usd"), "usd", after=True)
+    told = f"{name_of(report)} answered none of {asked} {of} ({', '.join(lost) or wording.NONE})"
+    return f"{told}, for {cost}"
+
+
 def judged(material: Material) -> list[Part]:
     """What a judge of pairs says; nothing if none was asked."""
     if JUDGE not in material.reports:
@@ -65,6 +82,9 @@ def judged(material: Material) -> list[Part]:
     title, report = "By a judge that reads both texts", material.reports[JUDGE]
     if isinstance(report, str):
         return [Part(title, tables=[Missing("Judge of pairs", report)])]
+    if not report["metrics"].get("judged_n"):
+        why = nothing_from(report, "questions in both orders")
+        return [Part(title, tables=[Missing("Judge of pairs", why)])]
     return [
         Part(
             title,

@@ -45,8 +45,8 @@ def differences(material: Material, a: str, b: str) -> Table | Missing:
 
 
 def headline(material: Material) -> Part:
-    """DPO against SFT, ILearner and an API's model if one was asked, in sentences and numbers."""
-    main = [*MAIN, WITH_API] if api.is_asked(material) else MAIN
+    """DPO against SFT, ILearner and an API's model if one answered, in sentences and numbers."""
+    main = [*MAIN, WITH_API] if api.is_answered(material) else MAIN
     rest = [pair for pair in PAIRS if pair not in (*main, WITH_API)]
     found = compared(
         material,
@@ -119,15 +119,13 @@ def findings(
     level: float,
     pairs: Sequence[tuple[str, str]] = MAIN,
 ) -> list[Findings]:
-    """One sentence per headline metric for each of `pairs`, sampled."""
+    """One sentence per headline metric for each of `pairs` that was compared, sampled."""
     confidence = wording.level(level)
     return [
         Findings(
             f"{wording.POLICY[a]} against {wording.POLICY[b]}",
-            [
-                (wording.verdict(row)[1], wording.sentence(row, confidence))
-                for row in rows_of(table, a, b, "sampled", ALL, headline)
-            ],
+            [(wording.verdict(row)[1], wording.sentence(row, confidence)) for row in rows],
         )
         for a, b in pairs
+        if (rows := rows_of(table, a, b, "sampled", ALL, headline))
     ]

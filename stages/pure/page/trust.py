@@ -5,6 +5,7 @@ from typing import Any
 
 from schemas.negatives import KINDS
 from schemas.scores import ROLES
+from schemas.synthetic import FLAWED, ORIGIN
 from stages.pure.catalogue import METRICS
 from stages.pure.page import fitness, reliability, wording
 from stages.pure.page.material import Material
@@ -99,7 +100,8 @@ def kind_table(report: dict[str, Any] | str) -> Table | Missing:
         return Missing(what, "reports/score_candidates.json has no details.by_kind")
     by_place = {(row["scorer"], row["kind"]): row for row in found}
     role_of = {row["scorer"]: row["role"] for row in found}
-    kinds = [k for k in ("student", "sft", *KINDS) if any(k == kind for _, kind in by_place)]
+    shown = {kind for _, kind in by_place}
+    kinds = [k for k in ("student", ORIGIN, "sft", *KINDS, *FLAWED) if k in shown]
     counts = {row["kind"]: row["texts_n"] for row in found}
     rows = [("Texts", cells(["", *(wording.number(counts[kind], "n") for kind in kinds)]))]
     for scorer in sorted(role_of, key=lambda name: (ROLES.index(role_of[name]), name)):

@@ -22,7 +22,7 @@ from stages.runtime import store
 from stages.runtime.asking.calls import Ask, Provider, Reply, Trouble
 from stages.runtime.asking.ledger import Ledger
 from stages.runtime.asking.prices import Model, dollars
-from stages.runtime.asking.workers import Workers
+from stages.runtime.workers import Workers
 
 KIND = "api"  # of rows in the store
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before asking again, doubled each time
@@ -100,7 +100,7 @@ class Asker:
         What was answered until then is in the store.
         """
         self.ready.extend((ask, 0) for ask in asks)
-        workers = Workers(self.limits.concurrency)
+        workers = Workers(self.limits.concurrency, Trouble)
         try:
             while self.under_way or (not self.stop and (self.ready or self.later)):
                 self.begin(workers)

@@ -54,7 +54,7 @@ def features(claim: tuple[str, ...], explanation: str, read: Mapping[str, Vector
     """Agreement of an explanation with claim, option, stem and the nearest other option; itself.
 
     Shape (30 + D,): four times 7, log(1 + words), log(1 + characters), and the explanation's
-    own vector. claim: sentence, option, stem, then the other options (stages/pure/claims.py).
+    own vector. claim: sentence, option, stem, then the other options (pure/scored/claims.py).
     read: the vectors of every text. Columns ENTAILMENT are what an entailment scorer may see:
     whether a text entails a claim does not hang on rival claims, on length, nor on how good a
     text is by itself.

@@ -17,14 +17,13 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
-from stages.runtime import encoder
-from stages.runtime.encoding import agreement, buckets, heads
+from stages.runtime.encoding import agreement, buckets, encoder, heads
 from stages.runtime.encoding.agreement import Vectors
 from stages.runtime.encoding.heads import KINDS
 from stages.runtime.loading import checkpoints
 from stages.runtime.loading.profile import Encoder
 
-Claim = tuple[str, ...]  # stages/pure/claims.py: hypothesis, option, stem, other options
+Claim = tuple[str, ...]  # stages/pure/scored/claims.py: hypothesis, option, stem, other options
 BLOCK = 512  # pairs whose texts are read together
 KEPT_BYTES = 2**29  # of vectors that stay in memory: scorers ask about the same texts in turn
 HEAD = "head.safetensors"

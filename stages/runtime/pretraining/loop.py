@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.runtime.guards import check_number, gradient_size
+from stages.runtime.loading.guards import check_number, gradient_size
 from stages.runtime.pretraining.muon import Optimizer
 from stages.runtime.pretraining.packing import Stream
 from stages.runtime.resume import Checkpoints

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from schemas.errors import InputError, nearest
-from stages.runtime import adapters, sources, store
-from stages.runtime.loading import checkpoints, processor
+from stages.runtime import sources, store
+from stages.runtime.loading import adapters, checkpoints, processor
 from stages.runtime.loading.profile import Generation, Model
 from stages.runtime.sampling import shared_prefill
 from stages.runtime.sampling.drawing import Decoding, Request

@@ -15,7 +15,7 @@ What cannot be checked: that the served model is the policy that the profile mea
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from stages.runtime.loading.profile import Generation
 from stages.runtime.sampling import server_checks, server_client
 from stages.runtime.sampling.drawing import Decoding, Request
 from stages.runtime.sampling.generation import Generated
+from stages.runtime.workers import Workers
 
 ENDS = ("stop", "length")  # finish_reason of an answer; with any other it is none
 
@@ -65,15 +66,17 @@ class Server:
         self, client: Any, requests: Sequence[Request], rows: int, tokens: int | None = None
     ) -> Iterator[tuple[int, Generated | Exception]]:
         """(place of the request, its answer or why there is none), as they come."""
-        pool = ThreadPoolExecutor(max_workers=rows)
+        workers = Workers(rows)
+
+        def answer(request: Request) -> Generated | Exception:
+            return self.answer(client, request, tokens)
+
         try:
-            under_way = {
-                pool.submit(self.answer, client, one, tokens): i for i, one in enumerate(requests)
-            }
+            under_way = {workers.submit(answer, one): i for i, one in enumerate(requests)}
             for done in as_completed(under_way):
                 yield under_way[done], done.result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            workers.close()
 
     def prepare(self, client: Any, requests: Sequence[Request]) -> None:
         """Find out how the server wants to be asked, and whether it does what it is told."""

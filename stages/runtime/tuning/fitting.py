@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputError
-from stages.runtime import guards, resume
+from stages.runtime import resume
+from stages.runtime.loading import guards
 from stages.runtime.loading.checkpoints import BASE_DIR
 from stages.runtime.loading.digests import dvc_md5
 from stages.runtime.loading.profile import Model, Training

@@ -25,18 +25,38 @@ stems as (
 
     order by question_id, row_id
 
+),
+
+asked as (
+
+    select * from stems
+
+    union all
+
+    select
+        made.question_id,
+        stems.course,
+        made.stem
+
+    from synthetic_questions as made
+
+    inner join stems
+        on made.source_question_id = stems.question_id
+
+    where made.reason is null
+
 )
 
 select
     dropped.question_id,
-    stems.course,
+    asked.course,
     dropped.texts_n,
     dropped.reasons,
-    stems.stem
+    asked.stem
 
 from dropped
 
-left join stems
-    on dropped.question_id = stems.question_id
+left join asked
+    on dropped.question_id = asked.question_id
 
 order by dropped.reasons, dropped.question_id

@@ -1,6 +1,6 @@
 """Texts of two policies -> what a judge of pairs is asked about them, and what it said."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -13,16 +13,17 @@ from stages.runtime.asking import asker
 from stages.runtime.asking.calls import Ask
 from stages.runtime.asking.prices import Model, dollars
 from stages.runtime.asking.session import Asking
-from stages.steps import answering
-from stages.steps.answering import Answer, Bounds
+from stages.steps.asking import answering
+from stages.steps.asking.answering import Answer
+from stages.steps.asking.leaving import Leaving, leaving, masked_counts
 
 SECTION = "judge_test_api"
 TEXT = ["policy", "training_seed", "question_id", "decoding", "explanation_index"]
 
 
 @dataclass(frozen=True)
-class Settings(Bounds):
-    """params.yaml: judge_test_api, what decides what is asked for."""
+class Settings(answering.Settings):
+    """params.yaml: judge_test_api."""
 
     policies: list[str]
 
@@ -35,7 +36,7 @@ def check(given: Settings) -> None:
             raise InputError(f"{where}: unknown '{name}'. {nearest(name, POLICIES)}")
     if len(given.policies) != 2 or len(set(given.policies)) != 2:
         raise InputError(f"{where}: {given.policies}. Name two policies, e.g. [dpo, sft].")
-    answering.check(SECTION, given)
+    answering.check(SECTION, given, verdicts.FORMATS)
 
 
 def first_texts(explanations: pd.DataFrame) -> pd.DataFrame:
@@ -62,24 +63,51 @@ def pairs(questions: pd.DataFrame, a: pd.DataFrame, b: pd.DataFrame) -> pd.DataF
     return found
 
 
+def leaving_pairs(
+    questions: pd.DataFrame, limit: int | None, a: pd.DataFrame, b: pd.DataFrame
+) -> Leaving:
+    """The `pairs` of test questions to judge, at most `limit`, and how many questions stay here."""
+    sent = leaving(questions, None, SECTION)
+    return replace(sent, questions=pairs(sent.questions, a, b)[:limit])
+
+
+def differing(found: pd.DataFrame) -> pd.DataFrame:
+    """The pairs that are asked about: two equal texts are a tie unasked."""
+    return found[found.text_a != found.text_b]
+
+
 def places(found: pd.DataFrame) -> list[tuple[dict[Any, Any], str]]:
-    """Question and order of everything that is asked: two equal texts are a tie unasked."""
-    rows = found[found.text_a != found.text_b].to_dict("records")
-    return [(row, order) for row in rows for order in ORDERS]
+    """Question and order of everything that is asked."""
+    return [(row, order) for row in differing(found).to_dict("records") for order in ORDERS]
 
 
-def request(row: dict[Any, Any], order: str, model: Model, given: Settings, attempt: int) -> Ask:
-    """Which of the two texts is better. attempt: another one makes it another request."""
-    shown = ("text_a", "text_b") if order == ORDERS[0] else ("text_b", "text_a")
-    return asker.named(
-        model,
-        sample=attempt,
-        system=verdicts.SYSTEM,
-        user=verdicts.user_text(privacy.allowed(row)[0], *(row[side] for side in shown)),
-        schema=verdicts.SCHEMA,
-        max_tokens=given.max_tokens,
-        temperature=given.temperature,
-    )
+def masked(found: pd.DataFrame) -> dict[str, int]:
+    """How much of each kind of personal data is masked in the pairs that are asked about."""
+    asked = differing(found)
+    return masked_counts(asked, [*asked.text_a, *asked.text_b])
+
+
+def requests(
+    asked: list[tuple[dict[Any, Any], str]], model: Model, given: Settings, attempt: int
+) -> list[Ask]:
+    """Which of the two texts is better, for each of `asked`, which are of `places`.
+
+    attempt: 0 at first; another makes it another request.
+    """
+    form = given.answer_format
+    sides = {ORDERS[0]: ("text_a", "text_b"), ORDERS[1]: ("text_b", "text_a")}
+    return [
+        asker.named(
+            model,
+            sample=attempt,
+            system=verdicts.system_text(form),
+            user=verdicts.user_text(privacy.allowed(row)[0], *(row[one] for one in sides[order])),
+            schema=verdicts.SCHEMA if form == "json_schema" else None,
+            max_tokens=given.max_tokens,
+            temperature=given.temperature,
+        )
+        for row, order in asked
+    ]
 
 
 def judge(found: pd.DataFrame, model: Model, given: Settings, ask: Asking) -> list[Answer]:
@@ -87,8 +115,8 @@ def judge(found: pd.DataFrame, model: Model, given: Settings, ask: Asking) -> li
     asked = places(found)
     return answering.answers(
         len(asked),
-        lambda chosen, attempt: [request(*asked[i], model, given, attempt) for i in chosen],
-        lambda _, text: verdicts.parse(text),
+        lambda chosen, attempt: requests([asked[i] for i in chosen], model, given, attempt),
+        lambda _, text: verdicts.parse(text, given.answer_format),
         ask,
         given.max_asks,
     )

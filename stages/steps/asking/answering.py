@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from schemas.errors import InputError
+from schemas.errors import InputError, nearest
+from stages.runtime import params
+from stages.runtime.asking import session
 from stages.runtime.asking.asker import Outcome
 from stages.runtime.asking.calls import Ask
-from stages.runtime.asking.prices import dollars
-from stages.runtime.asking.session import Asking
+from stages.runtime.asking.prices import Model, dollars
+from stages.runtime.asking.session import Api, Asking, Who
 
 AGAIN = ("cut_off", "unparsed")  # reasons for which the same is asked once more
 
@@ -65,24 +68,44 @@ def take(answer: Answer, outcome: Outcome, place: int, parse: Parse, may_be_cut:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Settings:
     """What every stage that asks about test questions is given; a part of its section."""
 
+    provider: str
+    model: str | None
+    base_url: str | None
+    answer_format: str
     temperature: float | None
     max_tokens: int
     max_asks: int
     max_questions: int | None
     budget_usd: float
+    is_batch: bool
 
 
-def check(section: str, given: Bounds) -> None:
-    """Raise InputError for a number that cannot be meant. section: of params.yaml."""
+def check(section: str, given: Settings, formats: list[str]) -> None:
+    """Raise InputError for what cannot be meant. section: of params.yaml; formats: known ones."""
+    if given.answer_format not in formats:
+        hint = nearest(given.answer_format, formats)
+        raise InputError(
+            f"params.yaml: {section}.answer_format: unknown '{given.answer_format}'. {hint}"
+        )
     counts = {name: getattr(given, name) for name in ("max_tokens", "max_asks", "max_questions")}
     least = {name: 1 for name, value in counts.items() if value is not None} | {"budget_usd": 0}
     for name, bound in least.items():
         value = getattr(given, name)
         if not value >= bound:  # a NaN is no sum
             raise InputError(f"params.yaml: {section}.{name}: {value}. Give {bound} or more.")
+
+
+def priced(stage: str, given: Settings, declared: dict[str, Any]) -> tuple[Model, Api]:
+    """Whom to ask, and how. Raises InputError where the model or its price is missing.
+
+    declared: all parameters of the stage, with the section api.
+    """
+    api = params.section(Api, "api", declared)
+    who = Who(given.provider, given.model, given.base_url, given.is_batch)
+    return session.priced(stage, who, api), api
 
 
 def spent(found: list[Answer]) -> dict[str, float]:

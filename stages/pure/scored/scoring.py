@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import InputError
-from stages.pure import claims, prompts
-from stages.pure.marks import mark_options
+from stages.pure import prompts
 from stages.pure.metrics import Value
+from stages.pure.scored import claims
+from stages.pure.scored.marks import mark_options
 
 KEY = ["question_id", "candidate_index"]
 NOT_TRAINED_ON = -1  # the fold of a question that no half of the verifier has seen

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stages.pure.orders import without_orders
 from stages.pure.prompts import key_text, options
+from stages.pure.scored.orders import without_orders
 
 RIGHT, WRONG = "correct", "wrong"
 
@@ -20,7 +20,7 @@ def mark_options(question: Mapping[Any, Any], text: str) -> str:
 
     Whole words in any case; the longest option first, so that "iron oxide" is not "iron", and
     the key before a distractor that differs from it in case alone. Orders to a rater are left out
-    (pure/orders.py). question: a row of `questions`. Other text stays as it is.
+    (pure/scored/orders.py). question: a row of `questions`. Other text stays as it is.
     """
     text = without_orders(text)
     key = key_text(question)

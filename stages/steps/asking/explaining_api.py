@@ -1,11 +1,7 @@
 """A model of somebody else -> Explanations of the test questions, one answer each."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import pandas as pd
 
-from schemas.errors import InputError, nearest
 from schemas.explanations import API, NO_TRAINING
 from schemas.synthetic import POSITIVE
 from stages.pure import privacy, synthesis
@@ -13,50 +9,36 @@ from stages.runtime.asking import asker
 from stages.runtime.asking.calls import Ask
 from stages.runtime.asking.prices import Model
 from stages.runtime.asking.session import Asking
-from stages.steps import answering
-from stages.steps.answering import Answer, Bounds
-
-SECTION = "explain_test_api"
+from stages.steps.asking import answering
+from stages.steps.asking.answering import Answer, Settings
 
 
-@dataclass(frozen=True)
-class Settings(Bounds):
-    """params.yaml: explain_test_api, what decides what is asked for."""
+def requests(questions: pd.DataFrame, model: Model, given: Settings, attempt: int) -> list[Ask]:
+    """Of each question the reasoned positive of synthesize, without samples.
 
-    answer_format: str
-
-
-def check(given: Settings) -> None:
-    """Raise InputError for parameters that cannot be meant."""
-    if given.answer_format not in synthesis.FORMATS:
-        hint = nearest(given.answer_format, synthesis.FORMATS)
-        raise InputError(
-            f"params.yaml: {SECTION}.answer_format: unknown '{given.answer_format}'. {hint}"
-        )
-    answering.check(SECTION, given)
-
-
-def request(question: dict[Any, Any], model: Model, given: Settings, attempt: int) -> Ask:
-    """The reasoned positive of synthesize, without samples. attempt: another one is another."""
+    attempt: 0 at first; another makes it another request.
+    """
     form = given.answer_format
-    return asker.named(
-        model,
-        sample=attempt,
-        system=synthesis.system_text(POSITIVE, None, form),
-        user=synthesis.user_text(privacy.allowed(question)[0], POSITIVE, None, form, []),
-        schema=synthesis.schema_of(POSITIVE) if form == "json_schema" else None,
-        max_tokens=given.max_tokens,
-        temperature=given.temperature,
-    )
+    return [
+        asker.named(
+            model,
+            sample=attempt,
+            system=synthesis.system_text(POSITIVE, None, form),
+            user=synthesis.user_text(privacy.allowed(question)[0], POSITIVE, None, form, []),
+            schema=synthesis.schema_of(POSITIVE) if form == "json_schema" else None,
+            max_tokens=given.max_tokens,
+            temperature=given.temperature,
+        )
+        for question in questions.to_dict("records")
+    ]
 
 
 def explain(questions: pd.DataFrame, model: Model, given: Settings, ask: Asking) -> list[Answer]:
     """What becomes of each question; an answer of the wrong form is asked for again."""
-    rows = questions.to_dict("records")
     form = given.answer_format
     return answering.answers(
-        len(rows),
-        lambda places, attempt: [request(rows[i], model, given, attempt) for i in places],
+        len(questions),
+        lambda places, attempt: requests(questions.iloc[places], model, given, attempt),
         lambda _, text: synthesis.parse(text, POSITIVE, form),
         ask,
         given.max_asks,

@@ -1,9 +1,7 @@
 """Questions -> requests: which texts a large language model is asked for, in which words."""
 
-import hashlib
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +9,14 @@ import pandas as pd
 
 from schemas.errors import InputError, nearest
 from schemas.synthetic import FIRST_FLAWED, FIRST_POSITIVE, FLAWED, KINDS, POSITIVE
+from schemas.synthetic_questions import QUESTION_KINDS
 from stages.pure import budget_plan, privacy, prompts, synthesis
 from stages.pure.synthesis import Wanted
 from stages.runtime.asking import asker
 from stages.runtime.asking.calls import Ask
 from stages.runtime.asking.prices import NANO, Model
+from stages.steps.asking.leaving import askable
+from stages.steps.asking.samples import good_rows, samples_for
 
 MOST_OPTIONS = len(prompts.LETTERS)
 PER_KIND = 100  # indices of each kind
@@ -26,7 +27,10 @@ class Settings:
     """params.yaml: synthesize, what decides what is asked for and what is used."""
 
     kinds: dict[str, int]
+    ratio_rephrase: float
+    ratio_new: float
     only_explained_below: float | None
+    rounds: int
     max_questions: int | None
     answer_format: str
     samples: int
@@ -43,8 +47,8 @@ def check(given: Settings) -> None:
     """Raise InputError for parameters that cannot be meant."""
     where = "params.yaml: synthesize"
     for kind, count in given.kinds.items():
-        if kind not in KINDS:
-            raise InputError(f"{where}.kinds: unknown '{kind}'. {nearest(kind, KINDS)}")
+        if kind not in (known := KINDS + QUESTION_KINDS):
+            raise InputError(f"{where}.kinds: unknown '{kind}'. {nearest(kind, known)}")
         if not 0 <= count <= PER_KIND // MOST_OPTIONS:
             most = PER_KIND // MOST_OPTIONS
             raise InputError(f"{where}.kinds: {kind}: {count}. Give 0 to {most} per question.")
@@ -57,12 +61,24 @@ def check(given: Settings) -> None:
             f"{where}.kinds: {odd[0]}: a model that only continues (answer_format plain) cannot "
             f"be asked for it. Set all but {sorted(synthesis.PLAIN)} to 0."
         )
+    budget_plan.check({}, budget_plan.Ratios(given.ratio_rephrase, given.ratio_new))
     share = given.only_explained_below
     if share is not None and not 0 < share <= 1:
         raise InputError(f"{where}.only_explained_below: {share}. Give null, or 0 to 1.")
-    for name, least in (("samples", 0), ("max_tokens", 1), ("max_asks", 1), ("budget_usd", 0)):
+    least_of = {"samples": 0, "max_tokens": 1, "max_asks": 1, "budget_usd": 0, "rounds": 1}
+    for name, least in least_of.items():
         if not getattr(given, name) >= least:
             raise InputError(f"{where}.{name}: {getattr(given, name)}. Give {least} or more.")
+
+
+def asked_for(given: Settings, kinds: Sequence[str]) -> dict[str, int]:
+    """Those of `kinds` that are asked for, and how many per question."""
+    return {kind: count for kind, count in given.kinds.items() if count and kind in kinds}
+
+
+def sources(rows: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """The distinct train questions that may be asked about, at most `limit`."""
+    return askable(prompts.distinct_questions(rows[rows.split == "train"]))[:limit]
 
 
 def planned(
@@ -71,38 +87,33 @@ def planned(
     """The texts that are asked for: as many as the whole budget is likely to pay for.
 
     Planned from the cap and not from what is left of it, so that a second run plans alike.
-    Raises InputError where there is no question with candidates.
     """
-    train = questions[questions.split == "train"]
-    distinct = prompts.distinct_questions(train[train.question_id.isin(candidates.question_id)])
-    order = distinct.question_id.map(lambda name: hashlib.sha256(name.encode()).hexdigest())
-    ordered = distinct.loc[order.sort_values(kind="stable").index]
-    chosen = ordered[[has_plain_options(row) for row in ordered.to_dict("records")]]
-    chosen = chosen[: given.max_questions]
-    texts = wanted(chosen, given.kinds)
-    if not texts:
-        raise InputError(
-            f"synthesize: {len(chosen)} questions with candidates and kinds {given.kinds} give "
-            "nothing to ask for. Raise max_questions, or a kind above 0."
-        )
+    has_candidates = questions.question_id.isin(candidates.question_id)
+    chosen = sources(questions[has_candidates], given.max_questions)
+    kinds = asked_for(given, KINDS)
+    texts = wanted(chosen, kinds)
     asks = requests(texts, questions, model, given, 0)
-    price = sum(map(model.price.likely, asks)) / len(asks)
-    if not price:
+    if (calls := affordable(asks, model, given)) is None:
         return texts
-    calls = budget_plan.affordable_calls(given.budget_usd, price / NANO)
-    per_question = {
-        kind: math.ceil(sum(text.kind == kind for text in texts) / len(chosen))
-        for kind, count in given.kinds.items()
-        if count
-    }
-    shares = budget_plan.plan(per_question, len(chosen), calls, budget_plan.Ratios(0.0, 0.0))
+    ratios = budget_plan.Ratios(given.ratio_rephrase, given.ratio_new)
+    shares = budget_plan.plan(per_question(texts, kinds), len(chosen), calls, ratios)
     served = {kind: {*chosen.question_id[: share.questions_n]} for kind, share in shares.items()}
     return [text for text in texts if text.question_id in served[text.kind]]
 
 
-def has_plain_options(question: Mapping[Any, Any]) -> bool:
-    """Whether no option holds personal data: masked ones may be equal, and the key among them."""
-    return prompts.options(privacy.allowed(question)[0]) == prompts.options(question)
+def affordable(asks: Sequence[Ask], model: Model, given: Settings) -> int | None:
+    """The calls like `asks` that the budget is likely to pay for; None where they are free."""
+    price = sum(map(model.price.likely, asks)) / max(1, len(asks))
+    return budget_plan.affordable_calls(given.budget_usd, price / NANO) if price else None
+
+
+def per_question(texts: Sequence[Wanted], kinds: Iterable[str]) -> dict[str, int]:
+    """The most calls that one question takes, per kind that any question takes one for."""
+    calls = Counter((text.kind, text.question_id) for text in texts)
+    most = dict.fromkeys(kinds, 0)
+    for (kind, _), n in calls.items():
+        most[kind] = max(most[kind], n)
+    return {kind: n for kind, n in most.items() if n}
 
 
 def wanted(questions: pd.DataFrame, counts: Mapping[str, int]) -> list[Wanted]:
@@ -128,27 +139,6 @@ def first_index(kind: str) -> int:
     if kind == POSITIVE:
         return FIRST_POSITIVE
     return FIRST_FLAWED + PER_KIND * FLAWED.index(kind)
-
-
-def samples_for(question: Mapping[Any, Any], good: pd.DataFrame, count: int) -> list[Any]:
-    """Rows of other clusters of the course whose explanations students liked, drawn by digest.
-
-    good: train rows, best first; half of those of the course are liked enough.
-    """
-    others = good[(good.course == question["course"]) & (good.cluster_id != question["cluster_id"])]
-    liked = others.head(max(count, len(others) // 2))
-    drawn = liked.row_id.map(
-        lambda row: hashlib.sha256(f"{question['question_id']} {row}".encode()).hexdigest()
-    )
-    return liked.loc[drawn.sort_values().index[:count]].to_dict("records")
-
-
-def good_rows(questions: pd.DataFrame) -> pd.DataFrame:
-    """Train rows whose explanations may serve as samples, best rated first."""
-    rows = questions[(questions.split == "train") & questions.is_sft_row]
-    return rows.sort_values(
-        ["question_rating_mean", "row_id"], ascending=[False, True], na_position="last"
-    )
 
 
 def requests(
@@ -190,14 +180,13 @@ def requests(
 
 
 def masked_counts(
-    texts: Sequence[Wanted], questions: pd.DataFrame, given: Settings
+    asked: Collection[str], shown: Collection[str], questions: pd.DataFrame, given: Settings
 ) -> dict[str, int]:
     """How much of each kind of personal data is masked in the rows that are asked about or shown.
 
-    Each row counts once, however often it is sent.
+    Each row counts once, however often it is sent. asked: question_ids; shown: those of them
+    that samples are shown with.
     """
-    asked = {text.question_id for text in texts}
-    shown = {text.question_id for text in texts if text.kind == POSITIVE}
     good = good_rows(questions)
     distinct = prompts.distinct_questions(questions[questions.question_id.isin(asked)])
     counts: Counter[str] = Counter()

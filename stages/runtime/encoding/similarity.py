@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.runtime import encoder, sources, store
-from stages.runtime.encoding import buckets
+from stages.runtime import sources, store
+from stages.runtime.encoding import buckets, encoder
 from stages.runtime.loading import processor
 from stages.runtime.loading.profile import Encoder
 

@@ -1,0 +1,1 @@
+"""What a model of somebody else is asked for, and what is made of its answers."""
