@@ -9,7 +9,7 @@ from schemas.synthetic import REASONS
 
 REPHRASED, NEW = "rephrased_question", "new_question"
 QUESTION_KINDS = [REPHRASED, NEW]
-QUESTION_REASONS = [*REASONS, "key_not_found"]  # a solver reads another option in the explanation
+QUESTION_REASONS = [*REASONS, "key_not_found"]  # by a solver, in the explanation
 
 
 class SyntheticQuestions(Table):

@@ -180,12 +180,24 @@ def test_a_signal_that_was_ignored_stays_so(started: Callable[..., Process]):
     assert (stage.returncode, owner()) == (0, stage.pid)
 
 
-def test_handlers_are_as_before_after_the_block():
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(signals.Stopped) as stopped, signals.handled():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert stopped.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) == before
+def test_handlers_are_as_before_after_a_block_that_nothing_stopped():
+    before = [signal.getsignal(number) for number in signals.ENDING]
+    with signals.handled():
+        assert signal.getsignal(signal.SIGTERM) == signals.stop
+    assert [signal.getsignal(number) for number in signals.ENDING] == before
+
+
+def test_after_the_first_signal_no_other_ends_the_process_in_another_way():
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in signals.ENDING}
+    try:
+        with pytest.raises(signals.Stopped) as stopped, signals.handled():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped.value.code == 143
+        for number in signals.ENDING:
+            os.kill(os.getpid(), number)  # late, on the last way out: this would end the tests
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # ---- case 21: DVC is killed, its stage is not --------------------------------------------------

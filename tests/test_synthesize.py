@@ -46,6 +46,7 @@ SECTION: dict[str, Any] = {
     "budget_usd": 5.0,
     "is_batch": False,
     "min_words": 5,
+    "min_recoverability": None,
     "max_existing_similarity": 0.8,
     "max_held_out_similarity": 0.6,
 }
@@ -389,6 +390,7 @@ def test_a_planted_key_is_in_no_file_and_no_message(
         ({"provider": "openai", "ratio_new": -1.0}, r"rephrased questions from 0.0 .* -1.0 on"),
         ({"provider": "openai", "rounds": 0}, r"rounds: 0. Give 1 or more"),
         ({"provider": "openai", "only_explained_below": 1.5}, r"only_explained_below: 1.5"),
+        ({"provider": "openai", "min_recoverability": 0.0}, r"min_recoverability: 0.0"),
         ({"provider": "openai", "answer_format": "xml"}, r"answer_format: unknown 'xml'"),
         ({"provider": "openai", "max_tokens": 0}, r"max_tokens: 0. Give 1 or more"),
         ({"provider": "compatible", "model": "m"}, r"base_url"),

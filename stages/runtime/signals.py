@@ -33,7 +33,11 @@ def stop(number: int, _: FrameType | None) -> None:
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Signals that end a process raise Stopped in the block; one that was ignored stays so."""
+    """Signals that end a process raise Stopped in the block; one that was ignored stays so.
+
+    After Stopped they stay ignored: a second one must not end the process in another way than the
+    first, on its last way out.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # Python hands signals to the main thread alone
         return
@@ -41,10 +45,14 @@ def handled() -> Iterator[None]:
     for number, handler in before.items():
         if handler != signal.SIG_IGN:
             signal.signal(number, stop)
+    is_ending = False
     try:
         yield
+    except Stopped:
+        is_ending = True
+        raise
     finally:
-        for number, handler in before.items():
+        for number, handler in before.items() if not is_ending else ():
             signal.signal(number, handler)
 
 

@@ -1,7 +1,7 @@
 """Which texts and questions of a large language model are used, and why the others are not.
 
 Words decide first, then a frozen encoder, with the limits of check_leakage: what the check would
-refuse is dropped here, so that it stops no run. A solver reads each new question's explanation.
+refuse is dropped here, so that it stops no run. A solver may read new explanations.
 """
 
 from dataclasses import dataclass
@@ -59,11 +59,16 @@ def texts(
 
 
 def questions(
-    made: pd.DataFrame, students: pd.DataFrame, limits: Limits, meaning: Meaning
+    made: pd.DataFrame,
+    students: pd.DataFrame,
+    limits: Limits,
+    meaning: Meaning,
+    min_recoverability: float | None,
 ) -> pd.DataFrame:
     """`made` (SyntheticQuestions) with the reason of each question that is not used.
 
-    students: Questions. What was kept in an earlier round stays: its rows come first.
+    students: Questions. min_recoverability: of the explanation, 0..1; None = no solver is asked.
+    What was kept in an earlier round stays: its rows come first.
     """
     is_train = students.split == "train"
     own = made[made.reason.isna()]
@@ -85,7 +90,8 @@ def questions(
     unseen = students[~is_train].explanation
     said = explanation_reasons(explained, there, unseen, limits)
     named = with_reasons(with_reasons(made, found), said)
-    return unread(without_near_questions(named, students, meaning), students)
+    far = without_near_questions(named, students, meaning)
+    return far if min_recoverability is None else readable(far, students, min_recoverability)
 
 
 def with_reasons(made: pd.DataFrame, reasons: pd.Series) -> pd.DataFrame:
@@ -124,11 +130,10 @@ def without_near_questions(
     return with_reasons(kept, near_texts(said, students, meaning))
 
 
-def unread(made: pd.DataFrame, students: pd.DataFrame) -> pd.DataFrame:
-    """SyntheticQuestions without those whose explanation speaks for another option.
+def readable(made: pd.DataFrame, students: pd.DataFrame, limit: float) -> pd.DataFrame:
+    """SyntheticQuestions without those in whose explanation a solver does not find the key.
 
-    That is, a solver finds the key less likely than by chance; where it cannot read the text,
-    the question stays.
+    That is, P(key) is below `limit`; where it cannot read the text, the question stays.
     """
     added = synthetic_questions.as_rows(students, made)
     if added.empty:
@@ -139,6 +144,6 @@ def unread(made: pd.DataFrame, students: pd.DataFrame) -> pd.DataFrame:
     )
     asked = scoring.texts_to_score(rows, said, artifacts.empty(Negatives))
     likely = [value.value for value in recoverability.recoverability(asked)]
-    is_wrong = np.array(likely, dtype=float) < 1 / asked.options_n.to_numpy()
-    is_out = made.reason.isna() & made.question_id.isin(asked.question_id[is_wrong])
+    is_below = np.array(likely, dtype=float) < limit
+    is_out = made.reason.isna() & made.question_id.isin(asked.question_id[is_below])
     return made.assign(reason=made.reason.mask(is_out, "key_not_found"))

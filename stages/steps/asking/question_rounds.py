@@ -82,7 +82,9 @@ class QuestionRounds:
             answers = questioning.make(items, self.taught, model, given, ask)
             new = questioning.table(items, answers, model)
             both = pd.concat([made, new], ignore_index=True) if len(made) else new
-            made = admitting.questions(both, self.students, limits, self.meaning)
+            made = admitting.questions(
+                both, self.students, limits, self.meaning, given.min_recoverability
+            )
         return made
 
     def masked(self, table: pd.DataFrame) -> dict[str, int]:

@@ -39,6 +39,7 @@ class Settings:
     max_asks: int
     budget_usd: float
     min_words: int
+    min_recoverability: float | None
     max_existing_similarity: float
     max_held_out_similarity: float
 
@@ -62,9 +63,10 @@ def check(given: Settings) -> None:
             f"be asked for it. Set all but {sorted(synthesis.PLAIN)} to 0."
         )
     budget_plan.check({}, budget_plan.Ratios(given.ratio_rephrase, given.ratio_new))
-    share = given.only_explained_below
-    if share is not None and not 0 < share <= 1:
-        raise InputError(f"{where}.only_explained_below: {share}. Give null, or 0 to 1.")
+    for name in ("only_explained_below", "min_recoverability"):
+        share = getattr(given, name)
+        if share is not None and not 0 < share <= 1:
+            raise InputError(f"{where}.{name}: {share}. Give null, or 0 to 1.")
     least_of = {"samples": 0, "max_tokens": 1, "max_asks": 1, "budget_usd": 0, "rounds": 1}
     for name, least in least_of.items():
         if not getattr(given, name) >= least:
