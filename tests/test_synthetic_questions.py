@@ -26,8 +26,7 @@ from stages.steps.asking import failing, questioning
 from tests import invented
 from tests.test_synthesize import API, GIVEN, SECTION
 from tests.tiny_models import Stage, course, reported, write_course
-from tests.vendors import Fault as F
-from tests.vendors import Vendors, always, vendors
+from tests.vendors import Fault, Vendors, always, status, vendors
 
 pytest_plugins = ["tests.tiny_fixtures"]
 
@@ -171,7 +170,7 @@ def test_without_structured_output_the_object_follows_the_tag():
 
 
 def test_a_refused_question_is_null_with_its_reason(make: Make):
-    with vendors(answer=answer, plan=always(F("refusal"))) as server:
+    with vendors(answer=answer, plan=always(Fault("refusal"))) as server:
         table = make(server, max_questions=2)
     assert table.reason.tolist() == ["refused"] * 4
     assert table[["stem", "question_id", "explanation"]].isna().all(axis=None)
@@ -239,6 +238,28 @@ def test_a_second_run_costs_nothing_and_gives_the_same(make: Make):
         asked = len(server.bills)
         assert make(server, only_explained_below=1.0, rounds=2, kinds={NEW: 1}).equals(first)
         assert len(server.bills) == asked
+
+
+def test_rounds_that_broke_off_go_on_where_they_were(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    how: dict[str, Any] = {"only_explained_below": 1.0, "rounds": 2, "kinds": {NEW: 1}}
+    with vendors(answer=answer) as server:
+        whole = make(server, **how)
+    monkeypatch.setenv("PEERWISE_STORE", str(tmp_path / "other"))  # nothing is known there
+
+    def second_round_fails(user: str, number: int) -> Fault | None:
+        return status(401) if len(server.bills) >= 11 else None
+
+    with vendors(answer=answer, plan=second_round_fails) as server:
+        with pytest.raises(InputError, match="401"):
+            make(server, **how)
+        paid = len(server.bills)
+        server.plan = lambda user, number: None
+        again = make(server, **how)
+        assert 8 < paid < 16
+        assert len(server.bills) == 16  # no answer was paid twice
+    assert again.equals(whole)
 
 
 # ---- which are used ---------------------------------------------------------------------------
