@@ -4,6 +4,7 @@ import pandera.pandas as pa
 
 from schemas import synthetic
 from schemas.base import Table
+from schemas.synthetic_questions import QUESTION_REASONS
 
 REASONS = [
     "unscored",  # a scorer of the reward gave null
@@ -17,14 +18,15 @@ REASONS = [
     "duplicate_text",  # the same text of the question is in a pair
     "not_drawn",  # in a pair of its question, which the draw of max_pairs left out
     "over_limit",  # far enough, but the strategy took other pairs of the question
-    *synthetic.REASONS,  # there is no such text, or it was not scored
+    *QUESTION_REASONS,  # there is no such synthetic text or question, or it was not scored
 ]
 
 
 class Drops(Table):
     """Grain: one row per candidate, negative or synthetic text in no pair.
 
-    Written by build_preferences.
+    Written by build_preferences. A synthetic question that is not used is here under its source,
+    with an index of schemas/synthetic_questions.py: FIRST_DROPPED and above.
     """
 
     question_id: str

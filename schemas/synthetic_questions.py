@@ -8,6 +8,7 @@ from schemas.questions import LETTERS
 from schemas.synthetic import REASONS
 
 REPHRASED, NEW = "rephrased_question", "new_question"
+FIRST_DROPPED = 10_000  # index in `drops` of a source's item 0: above those of all texts
 QUESTION_KINDS = [REPHRASED, NEW]
 QUESTION_REASONS = [*REASONS, "key_not_found"]  # by a solver, in the explanation
 

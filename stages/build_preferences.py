@@ -59,7 +59,8 @@ def main() -> None:
         pair_rules.check(run.params, asked)
         named = rewards.reward_named(run.params.reward, run.given["rewards"], asked)
         students, checks = run.read(Questions), run.read(Fitness, "reward")
-        questions = synthetic_questions.joined(students, run.read(SyntheticQuestions))
+        added = run.read(SyntheticQuestions)
+        questions = synthetic_questions.joined(students, added)
         reward, left_out = pair_rules.usable(named, checks)
         if left_out:
             logging.warning(f"build_preferences: {left_out}. Reward: {rewards.formula(reward)}.")
@@ -68,6 +69,7 @@ def main() -> None:
         made = pair_rules.pair(run.params, reward, checks, (questions, *texts, run.read(Scores)))
         paired = pairing.drop_texts(made.texts, made.pairs, made.picked, made.rule)
         drops = synthetic_texts.below(paired, synthetic_texts.unusable(synthetic))
+        drops = synthetic_texts.below(drops, synthetic_questions.unusable(added))
         check_split(made.pairs, questions)
         run.write(Preferences, made.pairs)
         run.write(Drops, drops)

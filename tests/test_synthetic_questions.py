@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from schemas.drops import Drops
 from schemas.errors import InputError
 from schemas.questions import TAUGHT, Questions
 from schemas.synthetic import POSITIVE
@@ -372,6 +373,15 @@ def test_a_used_question_is_a_train_row_in_the_place_of_its_source():
     assert synthetic_questions.is_synthetic(both).sum() == 1
     later = rows[rows.question_id != "q1"]
     assert synthetic_questions.joined(later, made) is later  # its source is not learned from
+
+
+def test_a_question_that_is_not_used_is_in_the_drops_of_its_source():
+    found = synthetic_questions.unusable(invented.synthetic_questions())
+    assert found.to_numpy().tolist() == [
+        ["q1", 10_001, "synthetic", "equal_to_existing"],
+        ["q2", 10_000, "synthetic", "refused"],
+    ]
+    artifacts.validate(Drops, found.reset_index(drop=True), Drops.path())
 
 
 def test_without_synthetic_questions_the_table_is_the_same_one():

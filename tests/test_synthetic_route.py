@@ -15,7 +15,7 @@ from schemas.drops import Drops
 from schemas.negatives import Negatives
 from schemas.preferences import Preferences
 from schemas.scores import Scores
-from schemas.synthetic_questions import NEW, REPHRASED, SyntheticQuestions
+from schemas.synthetic_questions import FIRST_DROPPED, NEW, REPHRASED, SyntheticQuestions
 from stages.benches.workspace import set_values
 from tests.micro_route import run
 from tests.test_synthetic_questions import answer as question_of
@@ -88,6 +88,7 @@ def test_questions_and_texts_are_learned_sampled_scored_and_paired(micro_route: 
     assert texts <= {*zip(scores.question_id, scores.candidate_index, strict=True)}
     pairs, drops = read(micro_route, Preferences), read(micro_route, Drops)
     placed = {*zip(drops.question_id, drops.candidate_index, strict=True)}
+    assert (drops.candidate_index >= FIRST_DROPPED).sum() == made.reason.notna().sum()
     for side in ("chosen_index", "rejected_index"):
         placed |= {*zip(pairs.question_id, pairs[side], strict=True)}
     assert texts <= placed

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from schemas.synthetic import ORIGIN
+from schemas.synthetic_questions import FIRST_DROPPED
 from stages.pure.prompts import distinct_questions
 from stages.pure.synthetic_texts import below
 
@@ -36,6 +38,15 @@ def as_rows(questions: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
         is_sft_row=True,
         is_training_row=True,
         user_hash=None,
+    )
+
+
+def unusable(made: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `drops` for questions that never came, or that are not used."""
+    out = made[made.reason.notna()]
+    index = FIRST_DROPPED + out.item_index
+    return pd.DataFrame({"question_id": out.source_question_id, "candidate_index": index}).assign(
+        origin=ORIGIN, reason=out.reason
     )
 
 
