@@ -175,7 +175,6 @@ def test_a_refused_question_is_null_with_its_reason(make: Make):
         table = make(server, max_questions=2)
     assert table.reason.tolist() == ["refused"] * 4
     assert table[["stem", "question_id", "explanation"]].isna().all(axis=None)
-    assert synthetic_questions.joined(course(), table) is not None
     assert len(synthetic_questions.joined(course(), table)) == len(course())
 
 
@@ -417,10 +416,9 @@ def test_a_plan_is_kept_over_rounds():
     assert left == {NEW: 0, REPHRASED: 0}
 
 
-@pytest.mark.parametrize(("item", "told"), [("answers", "unknown item 'answers'")])
-def test_an_unknown_item_is_refused(item: str, told: str):
-    with pytest.raises(InputError, match=told):
-        synthesize.main(item)
+def test_an_unknown_item_is_refused():
+    with pytest.raises(InputError, match="unknown item 'answers'"):
+        synthesize.main("answers")
 
 
 def test_without_a_provider_the_table_is_empty(checkout: Path, run_stage: Stage):
